@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * TLS contexts and the small PKI a cluster needs (OpenSSL): CA, leaf certificates, PEM. ECDSA
+ * P-256. TLS >= 1.2. */
+#ifndef XEBEC_BASE_TLS_H
+#define XEBEC_BASE_TLS_H
+
+#include "xebec/base/buf.h"
+#include "xebec/base/err.h"
+
+struct tls_ctx; /* refcounted, shared between threads */
+
+/* PEM text, not file names. client_ca NULL = clients are not asked for certificates; with it they
+ * are asked, verified, not required. */
+int tls_server_ctx(struct str cert_pem, struct str key_pem, struct str client_ca_pem,
+	struct tls_ctx **ret, struct err *e);
+/* ca_pem empty = no verification (insecure-skip-tls-verify). cert/key empty = no client
+ * certificate. */
+int tls_client_ctx(struct str ca_pem, struct str cert_pem, struct str key_pem, struct tls_ctx **ret,
+	struct err *e);
+struct tls_ctx *tls_ctx_ref(struct tls_ctx *c);
+void tls_ctx_free(struct tls_ctx *c);
+
+struct pki_request {
+	const char *cn;
+	const char *const *orgs; /* NULL-terminated, may be NULL */
+	const char *const *sans; /* "DNS:localhost", "IP:127.0.0.1" NULL-terminated, may be NULL */
+	bool server, client;	 /* extended key usage */
+	int64_t valid_seconds;
+};
+int pki_ca_new(const char *cn, struct buf *cert_pem, struct buf *key_pem, struct err *e);
+int pki_issue(struct str ca_cert_pem, struct str ca_key_pem, const struct pki_request *r,
+	struct buf *cert_pem, struct buf *key_pem, struct err *e);
+/* Key pair for signing tokens (PEM). JWS ES256/RS256 over base64url parts. */
+int pki_key_new(struct buf *key_pem, struct err *e);
+void base64_encode(struct str in, struct buf *out);
+int base64_decode(
+	struct str in, struct buf *out); /* standard or URL alphabet, padding optional; -EINVAL */
+void base64url_encode(struct str in, struct buf *out);
+void random_bytes(void *p, size_t n);
+void uuid4(char out[static 37]);
+void sha256(struct str in, unsigned char out[static 32]);
+
+#endif
