@@ -19,7 +19,7 @@ OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefin
 OPT_tsan    := -O1 -g -fsanitize=thread
 OPT_cov     := -O0 -g --coverage
 OPT_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined
-CPPFLAGS := -Iinclude -Icontrol -Idataplane -Ibpf -I$(GEN) -D_GNU_SOURCE -DXEBEC_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+CPPFLAGS := -Iinclude -Icontrol -Idataplane -Ibpf -I$(GEN) -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CFLAGS   := -std=gnu17 -pthread $(WARN) $(HARDEN) $(OPT_$(BUILD))
 LDFLAGS  := -pie -Wl,-z,relro,-z,now -pthread $(filter -fsanitize% --coverage,$(OPT_$(BUILD)))
 LDLIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
@@ -54,6 +54,9 @@ $O/lib$1.a: $(call libobj,$1)
 	$$(AR) rcs $$@ $$^
 endef
 $(foreach l,$(LIBS),$(eval $(call archive_rule,$l)))
+
+# only this file knows the version: a new commit must not rebuild everything
+$O/control/base/version.o: CPPFLAGS += -DXEBEC_VERSION='"$(VERSION)"'
 
 $O/%.o: %.c | $(GENERATED)
 	@mkdir -p $(@D)
