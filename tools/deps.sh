@@ -2,7 +2,7 @@
 # Installs the Debian 12 packages that building, running and testing need; does nothing when all are there.
 set -eu
 build="gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libyaml-dev libjansson-dev libmnl-dev libnghttp2-dev libssl-dev libpcre2-dev"
-run="containerd runc iproute2 util-linux"
+run="containerd runc iproute2 util-linux busybox-static"
 test="libcmocka-dev python3 clang-format git curl procps"
 missing=
 for p in $build $run $test; do
