@@ -11,8 +11,8 @@
 #include "xebec/base/list.h"
 
 struct loop;
-struct loop *loop_new(void); /* NULL when out of memory or fds (errno) */
-void loop_free(struct loop *l);
+struct loop *loop_new(void);		       /* NULL when out of memory or fds (errno) */
+void loop_free(struct loop *l);		       /* tasks posted and not yet run are dropped */
 int loop_run(struct loop *l);		       /* until loop_stop; 0 or negative errno */
 int loop_poll(struct loop *l, int timeout_ms); /* one round: for tests and foreign loops */
 void loop_stop(struct loop *l);		       /* any thread */
@@ -24,7 +24,6 @@ struct loop_fd { /* owned by the caller, must stay until loop_fd_del; {0}-initia
 		struct loop_fd *f, uint32_t events); /* EPOLLIN | EPOLLOUT | EPOLLHUP | EPOLLERR */
 	void *arg;
 	struct loop *loop; /* set by loop_fd_add */
-	bool dead;	   /* private */
 };
 int loop_fd_add(struct loop *l, struct loop_fd *f, uint32_t events); /* level-triggered */
 int loop_fd_mod(struct loop_fd *f, uint32_t events);
@@ -66,7 +65,7 @@ int loop_signals(
  * the loop. */
 struct pool;
 struct pool *pool_new(unsigned threads);
-void pool_free(struct pool *p);
+void pool_free(struct pool *p); /* waits for every job submitted; their done tasks are posted */
 struct pool_job {
 	void (*work)(struct pool_job *j); /* pool thread */
 	void (*done)(struct pool_job *j); /* on loop */
