@@ -17,3 +17,13 @@ $(GEN)/%.skel.h: build/bpf/%.bpf.o
 	bpftool gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
 
 -include $(wildcard build/bpf/*.d)
+
+# Packet tests: every tests/bpf/test_*.c with the harness.
+BPF_TEST_BIN = $(patsubst %.c,$O/%,$(wildcard tests/bpf/test_*.c))
+.PHONY: bpf-binaries
+bpf-binaries: $(BPF_TEST_BIN)
+$O/tests/bpf/test_%: tests/bpf/test_%.c $O/tests/bpf/harness.o $O/libdataplane.a $O/libclient.a $O/libbase.a | $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Itests/lib $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $O/tests/bpf/harness.o \
+		-Wl,--start-group $O/libdataplane.a $O/libclient.a $O/libbase.a -Wl,--end-group $(LDLIBS) -lcmocka
+$O/tests/bpf/harness.o: CPPFLAGS += -Itests/lib
