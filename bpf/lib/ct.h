@@ -11,7 +11,7 @@
 #ifndef XEBEC_BPF_CT_H
 #define XEBEC_BPF_CT_H
 
-#include "lib/pkt.h"
+#include "lib/rewrite.h"
 
 INLINE __u32 ct_timeout(const struct ct_entry *e, __u8 proto)
 {

@@ -13,7 +13,7 @@
 #include <linux/bpf.h>
 #include <stdio.h>
 #include "maps.h"
-#include "packet.h"
+#include "packet_view.h"
 
 #define NODE   "172.31.0.2"
 #define CLIENT "172.31.0.1"
