@@ -9,7 +9,7 @@ CLANG  ?= clang
 HOSTCC ?= gcc
 PKGS   := libnghttp2 jansson yaml-0.1 libmnl libbpf libelf zlib openssl libpcre2-8
 
-WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Wundef
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Wundef -Wno-format-truncation
 ifneq ($(CI),)
 WARN += -Werror
 endif
@@ -50,6 +50,7 @@ $O/xebec: $(ROLE_OBJ) $(ARCHIVES)
 
 define archive_rule
 $O/lib$1.a: $(call libobj,$1)
+	@mkdir -p $$(@D)
 	@rm -f $$@
 	$$(AR) rcs $$@ $$^
 endef

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The dataplane agent of one node: pod network (CNI, routes to other nodes) and services (service
+ * maps) in the network namespace of the calling process. Everything it makes in the kernel outlives
+ * it; a new agent adopts it. */
+#ifndef XEBEC_DATAPLANE_AGENT_H
+#define XEBEC_DATAPLANE_AGENT_H
+
+#include "xebec/base/err.h"
+
+struct client;
+struct loop;
+struct agent;
+
+struct agent_config {
+	struct loop *loop;     /* everything runs on it */
+	struct client *client; /* of the same loop */
+	const char *node_name;
+	const char *node_ip;	  /* the uplink is the interface that holds it */
+	const char *data_dir;	  /* leases: <data_dir>/ipam */
+	const char *run_dir;	  /* CNI socket: <run_dir>/cni.sock */
+	const char *pin_dir;	  /* NULL = /sys/fs/bpf/xebec/<node_name> */
+	const char *cni_conf_dir; /* 10-xebec.conflist is written here when pods can be connected;
+				     NULL = <data_dir>/cni/conf */
+	const char *cni_bin_dir;  /* the plugins are linked here; NULL = <data_dir>/cni/bin */
+	const char *service_cidr, *cluster_cidr;
+	const char *metrics_addr; /* "0.0.0.0:10249"; NULL = none */
+	unsigned mtu;		  /* pod links; 0 = the uplink's */
+};
+
+int agent_start(const struct agent_config *c, struct agent **ret, struct err *e);
+void agent_free(struct agent *a); /* leaves the kernel state */
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The node's own side of the network: sysctls, the uplink, the xebec0 pair that leads the node's
+ * sockets to service addresses. */
+#ifndef XEBEC_DATAPLANE_HOSTNET_H
+#define XEBEC_DATAPLANE_HOSTNET_H
+
+#include <net/if.h>
+#include <stdint.h>
+#include "xebec/base/err.h"
+
+struct hostnet {
+	uint8_t node_ip[4];
+	int uplink_if, host_if;
+	unsigned uplink_mtu;
+	char uplink[IFNAMSIZ];
+	uint8_t host_mac[6];
+};
+
+/* Finds the uplink by its address, sets sysctls, makes xebec0 and its route. Idempotent. */
+int hostnet_setup(
+	const char *node_ip, const char *service_cidr, struct hostnet *ret, struct err *e);
+/* "10.96.0.0/16" -> network order address and prefix length. */
+int cidr_parse(const char *cidr, uint8_t net[4], unsigned *bits);
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Pod links over rtnetlink. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include "podlink.h"
+#include "xebec/base/buf.h"
+#include "xebec/base/netlink.h"
+
+static const uint8_t gateway[4] = {169, 254, 1, 1};
+
+void podlink_plan(struct podlink *l, const char *container, struct in_addr addr)
+{
+	/* FNV-1a: the name must be the same after a restart, so no per-process key. */
+	uint32_t h = 2166136261u;
+	for (const char *p = container; *p; p++)
+		h = (h ^ (uint8_t)*p) * 16777619u;
+	*l = (struct podlink){.addr = addr};
+	(void)snprintf(l->host_name, sizeof(l->host_name), "lxc%08x", h);
+	/* Locally administered, and telling the address to who reads a capture. */
+	memcpy(l->pod_mac, (uint8_t[]){0x0a, 0x58}, 2);
+	memcpy(l->pod_mac + 2, &addr.s_addr, 4);
+	memcpy(l->host_mac, (uint8_t[]){0x0e, 0x58}, 2);
+	memcpy(l->host_mac + 2, &addr.s_addr, 4);
+}
+
+static int pod_side(const struct podlink *l, int netns, const char *ifname)
+{
+	AUTO(cleanup_nl) struct nl *n = NULL;
+	struct nl_link eth, lo;
+	int r = nl_open(netns, &n);
+	if (r < 0 || (r = nl_link_get(n, ifname, &eth)) < 0)
+		return r;
+	struct nl_route gw = {.family = AF_INET, .prefix = 32, .oif = eth.ifindex};
+	struct nl_route all = {
+		.family = AF_INET, .has_gw = true, .oif = eth.ifindex, .onlink = true};
+	memcpy(gw.dst, gateway, 4);
+	memcpy(all.gw, gateway, 4);
+	if (nl_link_get(n, "lo", &lo) == 0)
+		(void)nl_link_up(n, lo.ifindex);
+	if ((r = nl_addr_add(n, eth.ifindex, AF_INET, &l->addr, 32)) < 0 ||
+		(r = nl_link_up(n, eth.ifindex)) < 0 ||
+		(r = nl_neigh_set(n, eth.ifindex, AF_INET, gateway, l->host_mac)) < 0 ||
+		(r = nl_route_replace(n, &gw)) < 0)
+		return r;
+	return nl_route_replace(n, &all);
+}
+
+static int host_side(struct podlink *l, struct nl *n)
+{
+	struct nl_link link;
+	struct nl_route to = {.family = AF_INET, .prefix = 32};
+	int r = nl_link_get(n, l->host_name, &link);
+	if (r < 0)
+		return r;
+	l->host_ifindex = to.oif = link.ifindex;
+	memcpy(to.dst, &l->addr, 4);
+	if ((r = nl_link_up(n, link.ifindex)) < 0 ||
+		(r = nl_neigh_set(n, link.ifindex, AF_INET, &l->addr, l->pod_mac)) < 0)
+		return r;
+	return nl_route_replace(n, &to);
+}
+
+int podlink_make(struct podlink *l, const char *netns_path, const char *pod_ifname, unsigned mtu,
+	struct err *e)
+{
+	AUTO(cleanup_nl) struct nl *n = NULL;
+	AUTO_CLOSE int netns = open(netns_path, O_RDONLY | O_CLOEXEC);
+	if (netns < 0)
+		return err_set(e, errno, NULL, "open pod namespace '%s'", netns_path);
+	int r = nl_open(-1, &n);
+	if (r < 0)
+		return err_set(e, r, NULL, "open rtnetlink");
+	struct nl_veth v = {.name = l->host_name,
+		.peer_name = pod_ifname,
+		.peer_netns_fd = netns,
+		.mtu = mtu,
+		.mac = l->host_mac,
+		.peer_mac = l->pod_mac};
+	r = nl_veth_add(n, &v);
+	if (r == -EEXIST) { /* left by an ADD that was cut off: its peer may be anywhere, so begin
+			       anew */
+		(void)podlink_del(l);
+		r = nl_veth_add(n, &v);
+	}
+	if (r < 0)
+		return err_set(e, r, NULL, "make veth '%s' with peer '%s' in '%s'", l->host_name,
+			pod_ifname, netns_path);
+	if ((r = pod_side(l, netns, pod_ifname)) < 0)
+		return err_set(
+			e, r, NULL, "configure '%s' in pod namespace '%s'", pod_ifname, netns_path);
+	if ((r = host_side(l, n)) < 0)
+		return err_set(e, r, NULL, "configure '%s' on the node", l->host_name);
+	return 0;
+}
+
+int podlink_find(struct podlink *l)
+{
+	AUTO(cleanup_nl) struct nl *n = NULL;
+	struct nl_link link;
+	int r = nl_open(-1, &n);
+	if (r < 0 || (r = nl_link_get(n, l->host_name, &link)) < 0)
+		return r;
+	l->host_ifindex = link.ifindex;
+	return 0;
+}
+
+int podlink_del(const struct podlink *l)
+{
+	AUTO(cleanup_nl) struct nl *n = NULL;
+	struct nl_link link;
+	int r = nl_open(-1, &n);
+	if (r < 0)
+		return r;
+	r = nl_link_get(n, l->host_name, &link);
+	return r == -ENODEV ? 0 : r < 0 ? r : nl_link_del(n, link.ifindex);
+}
