@@ -87,13 +87,18 @@ struct store_ops {
 	void (*txn)(struct store *s, const struct store_txn *t, store_txn_cb *cb, void *arg);
 	void (*range)(struct store *s, const struct store_range *r, store_range_cb *cb, void *arg);
 	/* Watches start <= key < end from start_rev on (0 = only what comes). Events that exist are
-	 * delivered first. */
+	 * delivered first. A watcher hears once (n may be 0) how far the store is, then of every
+	 * event at once, and of progress elsewhere within 100 ms. After an error it hears nothing
+	 * more but must still be cancelled. */
 	struct store_watch *(*watch)(struct store *s, struct str start, struct str end,
 		uint64_t start_rev, store_watch_cb *cb, void *arg);
 	void (*watch_cancel)(
 		struct store *s, struct store_watch *w); /* no callback runs after it returns */
 	void (*compact)(struct store *s, uint64_t rev, void (*cb)(void *arg, const struct err *e),
 		void *arg);
+	/* Grant and keepalive never wait: a grant is durable before the first write that uses it.
+	 * Revoke waits until its keys are gone. After a restart every lease starts its time anew.
+	 */
 	int (*lease_grant)(struct store *s, int64_t ttl_seconds, uint64_t *ret_id, struct err *e);
 	int (*lease_keepalive)(struct store *s, uint64_t id, struct err *e);
 	int (*lease_revoke)(struct store *s, uint64_t id, struct err *e); /* deletes its keys */
@@ -119,6 +124,7 @@ int store_open_mem(struct store **ret, struct err *e);
 struct store_stats {
 	uint64_t rev, compact_rev, keys, bytes_live, wal_bytes, fsyncs, commits, snapshot_rev;
 	uint64_t fsync_ns_total, fsync_ns_max;
+	uint64_t snapshot_errors;
 };
 void store_stats(struct store *s, struct store_stats *out);
 
