@@ -42,8 +42,10 @@ int leases_move(struct leases *l, const struct store_val *old, const struct stor
 
 /* --- watchers --- */
 struct watchers {
-	pthread_mutex_t mu; /* recursive: a callback may cancel and add */
+	pthread_mutex_t mu; /* recursive: a callback may cancel. Held while callbacks run */
 	struct list all;
+	pthread_mutex_t new_mu; /* never held while callbacks run: adding waits for nobody */
+	struct list new;
 	bool delivering, dirty; /* dirty: some were cancelled meanwhile */
 	int64_t last_progress;
 	bool lagging; /* somebody has not been told of the newest revision */

@@ -24,11 +24,24 @@ int watchers_init(struct watchers *w)
 
 	*w = (struct watchers){0};
 	list_init(&w->all);
+	list_init(&w->new);
+	pthread_mutex_init(&w->new_mu, NULL);
 	pthread_mutexattr_init(&a);
 	pthread_mutexattr_settype(&a, PTHREAD_MUTEX_RECURSIVE);
 	int r = pthread_mutex_init(&w->mu, &a);
 	pthread_mutexattr_destroy(&a);
 	return -r;
+}
+
+static void watchers_adopt(struct watchers *w)
+{
+	pthread_mutex_lock(&w->new_mu);
+	while (!list_empty(&w->new)) {
+		struct list *first = w->new.next;
+		list_del(first);
+		list_push(&w->all, first);
+	}
+	pthread_mutex_unlock(&w->new_mu);
 }
 
 void watchers_fini(struct watchers *w)
@@ -57,9 +70,9 @@ struct store_watch *engine_watch(struct store *s, struct str start, struct str e
 	w->arg = arg;
 	w->fresh = true;
 	w->next = start_rev ? start_rev : engine_rev(s) + 1;
-	pthread_mutex_lock(&en->watchers.mu);
-	list_push(&en->watchers.all, &w->link);
-	pthread_mutex_unlock(&en->watchers.mu);
+	pthread_mutex_lock(&en->watchers.new_mu);
+	list_push(&en->watchers.new, &w->link);
+	pthread_mutex_unlock(&en->watchers.new_mu);
 	pthread_mutex_lock(&en->q_mu);
 	en->kick = true;
 	pthread_cond_signal(&en->q_cond);
@@ -78,7 +91,9 @@ void engine_watch_cancel(struct store *s, struct store_watch *w)
 		w->dead = true;
 		ws->dirty = true;
 	} else {
+		pthread_mutex_lock(&ws->new_mu); /* it may still be among the new ones */
 		list_del(&w->link);
+		pthread_mutex_unlock(&ws->new_mu);
 		free(w);
 	}
 	pthread_mutex_unlock(&ws->mu);
@@ -144,6 +159,7 @@ static void watch_step(struct watchers *ws, struct store_watch *w, const struct 
 int64_t watchers_deliver(struct watchers *ws, const struct mvcc *m, int64_t now)
 {
 	pthread_mutex_lock(&ws->mu);
+	watchers_adopt(ws);
 	bool all = now - ws->last_progress >= PROGRESS_NS;
 	if (all)
 		ws->last_progress = now;
