@@ -50,7 +50,6 @@ $O/xebec: $(ROLE_OBJ) $(ARCHIVES)
 
 define archive_rule
 $O/lib$1.a: $(call libobj,$1)
-	@mkdir -p $$(@D)
 	@rm -f $$@
 	$$(AR) rcs $$@ $$^
 endef

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The object model, pure: no sockets, no clock but the arguments', no threads. Everything here is
- * driven by the schema tables compiled from control/api/schema/. Objects being edited are
+ * driven by the schema tables compiled from control/api/schema/*.schema. Objects being edited are
  * jansson trees; objects at rest are canonical JSON bytes. Sources: Kubernetes API conventions,
  * KEP-555 (server-side apply), RFC 6902, RFC 7386. */
 #ifndef XEBEC_API_API_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The compiled schema: const tables made by tools/schemac from control/api/schema/. */
+ * The compiled schema: const tables made by tools/schemac from control/api/schema/*.schema. */
 #ifndef XEBEC_API_SCHEMA_H
 #define XEBEC_API_SCHEMA_H
 

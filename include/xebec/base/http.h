@@ -10,8 +10,6 @@
 #include "xebec/base/buf.h"
 #include "xebec/base/loop.h"
 
-struct stream; /* stream.h */
-
 struct http_header {
 	struct str name, value; /* name in lower case */
 };
@@ -21,12 +19,14 @@ struct http_peer { /* who sent the request, as the transport knows it */
 	struct str cert_cn; /* subject CN of a verified client certificate, empty when none */
 	const struct str *cert_orgs; /* subject O values */
 	size_t n_cert_orgs;
+	bool cert_bad;		  /* a certificate was sent and did not verify */
 	struct str addr;	  /* "10.0.0.1:4242"; "in-process" */
 	const char *trusted_user; /* in-process only: the identity to act as; NULL otherwise */
 	const char *const *trusted_groups; /* NULL-terminated, with trusted_user */
 };
 
 struct http_exchange;
+struct stream; /* stream.h */
 
 struct http_exchange_ops {
 	/* Sends the status line and headers. headers are copied. Call once, before write. */
@@ -44,8 +44,9 @@ struct http_exchange_ops {
 	 * -ENOTSUP on HTTP/2. The caller writes the 101 response through it. The exchange is gone
 	 * after success. */
 	int (*hijack)(struct http_exchange *x, struct stream **ret);
+	/* Ends with trailers (gRPC). NULL where the transport has none. Same rule as end. */
+	void (*end_trailers)(struct http_exchange *x, const struct http_header *h, size_t n);
 };
-
 
 struct http_exchange {
 	const struct http_exchange_ops *ops;

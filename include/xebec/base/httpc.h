@@ -36,7 +36,8 @@ struct httpc_call {
 	struct str path; /* with query */
 	const struct http_header *headers;
 	size_t n_headers;
-	struct str body;    /* copied */
+	struct str body; /* copied */
+	bool body_more;	 /* HTTP/2 only: the body goes on with httpc_write (gRPC client streams) */
 	int64_t timeout_ns; /* 0 = none (watch) */
 	const struct httpc_events *ev;
 	void *arg;
@@ -45,6 +46,11 @@ struct httpc_call {
 struct httpc_req *httpc_send(struct httpc *c, const struct httpc_call *call);
 void *httpc_arg(const struct httpc_req *r);
 void httpc_cancel(struct httpc_req *r); /* no callback follows */
+/* More of a body_more request; never blocks. */
+void httpc_write(struct httpc_req *r, const void *p, size_t n, bool last);
+/* Back-pressure: while paused at most a flow-control window (HTTP/2) or a read (HTTP/1.1) more
+ * comes through on_data. */
+void httpc_pause(struct httpc_req *r, bool paused);
 
 /* HTTP/1.1 Upgrade on a fresh connection: done(status 101, stream) or another status with the body
  * read (limit 64 KiB). */

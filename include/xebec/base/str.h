@@ -28,13 +28,13 @@ static inline bool str_eq(struct str a, struct str b)
 
 static inline bool str_eqz(struct str a, const char *z)
 {
-	return a.n == strlen(z) && memcmp(a.p, z, a.n) == 0;
+	return a.n == strlen(z) && (a.n == 0 || memcmp(a.p, z, a.n) == 0);
 }
 
 static inline bool str_starts(struct str s, const char *prefix)
 {
 	size_t n = strlen(prefix);
-	return s.n >= n && memcmp(s.p, prefix, n) == 0;
+	return s.n >= n && (n == 0 || memcmp(s.p, prefix, n) == 0);
 }
 
 int str_cmp(struct str a, struct str b);

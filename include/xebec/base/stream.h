@@ -29,6 +29,10 @@ int stream_connect(struct loop *l, const char *addr, struct tls_ctx *tls, const 
 /* Adopts a connected fd. */
 int stream_from_fd(
 	struct loop *l, int fd, const struct stream_events *ev, void *arg, struct stream **ret);
+/* Adopts an accepted fd as the server's end; tls NULL = plain. on_connect follows the handshake; on
+ * failure the fd stays the caller's. */
+int stream_accept(struct loop *l, int fd, struct tls_ctx *tls, const struct stream_events *ev,
+	void *arg, struct stream **ret);
 void stream_set_events(struct stream *s, const struct stream_events *ev,
 	void *arg); /* after a hijack; buffered input is delivered */
 void *stream_arg(const struct stream *s);

@@ -30,8 +30,26 @@ struct pki_request {
 int pki_ca_new(const char *cn, struct buf *cert_pem, struct buf *key_pem, struct err *e);
 int pki_issue(struct str ca_cert_pem, struct str ca_key_pem, const struct pki_request *r,
 	struct buf *cert_pem, struct buf *key_pem, struct err *e);
-/* Key pair for signing tokens (PEM). JWS ES256/RS256 over base64url parts. */
-int pki_key_new(struct buf *key_pem, struct err *e);
+int pki_key_new(struct buf *key_pem, struct err *e); /* key pair for signing tokens (PEM) */
+
+/* A parsed key, immutable: any thread. PEM private key, public key or certificate. */
+struct pki_key;
+int pki_key_load(struct str pem, struct pki_key **ret, struct err *e);
+void pki_key_free(struct pki_key *k);
+int pki_key_public_pem(const struct pki_key *k, struct buf *out);
+const char *jws_alg(const struct pki_key *k); /* "ES256" or "RS256" */
+/* Signs "header.payload"; appends the base64url signature. */
+int jws_sign(const struct pki_key *k, struct str signing_input, struct buf *sig);
+/* 0, or -EBADMSG when the base64url signature is not of this key. The caller has compared alg. */
+int jws_verify(const struct pki_key *k, struct str signing_input, struct str sig);
+/* The public key as a JSON Web Key:
+ * {"use":"sig","kty":"EC","kid":kid,"alg":..,"crv":..,"x":..,"y":..}
+ */
+int pki_key_jwk(const struct pki_key *k, const char *kid, struct buf *out);
+
+/* Subject of a PEM certificate and its end of validity; cn is NUL-terminated. -EINVAL. */
+int pki_cert_info(struct str cert_pem, struct buf *cn, int64_t *not_after);
+
 void base64_encode(struct str in, struct buf *out);
 int base64_decode(
 	struct str in, struct buf *out); /* standard or URL alphabet, padding optional; -EINVAL */
