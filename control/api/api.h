@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The object model, pure: no sockets, no clock but the arguments', no threads. Everything here is
- * driven by the schema tables compiled from control/api/schema/*.schema. Objects being edited are
+ * driven by the schema tables compiled from control/api/schema. Objects being edited are
  * jansson trees; objects at rest are canonical JSON bytes. Sources: Kubernetes API conventions,
  * KEP-555 (server-side apply), RFC 6902, RFC 7386. */
 #ifndef XEBEC_API_API_H
@@ -56,6 +56,9 @@ int api_decode(const struct kind *k, struct str body, const struct decode_opts *
 int api_decode_type(const struct type *t, const char *kind, const char *api_version,
 	struct str body, const struct decode_opts *o, json_t **ret, struct err *e);
 const struct type *type_by_name(const char *name); /* "core.v1.PodSpec", as in the schema */
+/* The same in another compiled schema (control/kubelet/cri.schema: cri_schema). */
+const struct type *schema_type(const struct schema *s, const char *name);
+const struct field *type_field(const struct type *t, struct str name); /* by JSON name, or NULL */
 /* Canonical JSON: kind, apiVersion, metadata first, then schema order; compact; empty optional
  * members left out. */
 void api_encode_json(const struct type *t, const json_t *obj, struct buf *out);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The compiled schema: const tables made by tools/schemac from control/api/schema/*.schema. */
+ * The compiled schema: const tables made by tools/schemac from the .schema files in
+ * control/api/schema. */
 #ifndef XEBEC_API_SCHEMA_H
 #define XEBEC_API_SCHEMA_H
 
@@ -19,9 +20,13 @@ enum field_kind {
 	F_MICRO_TIME,
 	F_DURATION,
 	F_OBJECT, /* .type */
-	F_ANY,	  /* RawExtension, JSON: kept as it is */
+	F_ANY,	  /* RawExtension, JSON, FieldsV1: kept as it is */
+	/* apiextensions: JSON that protobuf writes as a union with .type (JSONSchemaProps) */
+	F_SCHEMA_OR_BOOL,
+	F_SCHEMA_OR_ARRAY,
+	F_SCHEMA_OR_STRINGS,
 };
-enum field_shape { SHAPE_ONE, SHAPE_LIST, SHAPE_MAP };
+enum field_shape { SHAPE_ONE, SHAPE_LIST, SHAPE_MAP, SHAPE_MAP_OF_LISTS };
 enum list_type {
 	LIST_ATOMIC,
 	LIST_SET,
@@ -41,13 +46,25 @@ struct field {
 	uint16_t pb;		      /* protobuf number; 0 = inlined or not in protobuf */
 	uint8_t kind, shape, list_type;
 	bool required, patch_merge, patch_retain_keys, immutable, bounded;
+	bool always;   /* written also when empty: "", 0, false, {}, null for lists and times */
+	bool nullable; /* absent and zero differ: a zero is kept (Go pointer) */
+};
+/* A protobuf message whose fields are inlined in JSON. The owner's fields[] holds copies of the
+ * inlined fields with pb 0; their numbers are in the embedded type. */
+struct embed {
+	const struct type *type;
+	uint16_t pb;
 };
 struct type {
 	const char *name; /* "core.v1.PodSpec" */
 	const char *doc;
-	const struct field *fields;
-	uint16_t n_fields;
-	bool atomic; /* mapType/structType atomic */
+	const struct field *fields; /* protobuf order: the order of canonical JSON */
+	const uint8_t *by_name;	    /* indexes into fields, sorted by name */
+	const struct embed *embeds;
+	uint16_t n_fields, n_embeds;
+	bool atomic;   /* mapType/structType atomic */
+	bool typemeta; /* has apiVersion and kind, which are not in the protobuf message */
+	bool hook;     /* defaults.c has a rule for it */
 };
 
 struct column {
@@ -68,6 +85,7 @@ struct kind {
 	uint16_t verbs;	       /* VERB_* */
 	uint16_t subresources; /* SUB_* */
 	bool namespaced, has_status, has_spec;
+	bool generation; /* metadata.generation is kept */
 	const char *storage_group,
 		*storage_plural; /* key: /registry/GROUP/PLURAL/NS/NAME; events share one */
 };
@@ -97,5 +115,14 @@ enum {
 	SUB_RESIZE = 4096,
 	SUB_APPROVAL = 8192
 };
+
+/* One compiled set of files. The kinds are sorted by (group, version, plural), types by name. */
+struct schema {
+	const struct type *types;
+	const struct kind *kinds;
+	const uint16_t *by_kind; /* indexes into kinds, sorted by (group, version, kind) */
+	uint16_t n_types, n_kinds;
+};
+extern const struct schema api_schema; /* build/gen/api_schema.c */
 
 #endif

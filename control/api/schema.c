@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Lookups in the compiled schema: binary searches over the order that schemac laid down. */
+#include "api/api.h"
+
+/* Compares as strcmp does: bytes first, then length. */
+static int str_order(struct str a, const char *b)
+{
+	size_t n = strlen(b);
+	int r = memcmp(a.p ? a.p : "", b, a.n < n ? a.n : n);
+	return r ? r : (a.n > n) - (a.n < n);
+}
+
+static int kind_order(
+	const struct kind *k, struct str group, struct str version, struct str name, bool by_kind)
+{
+	int r = str_order(group, k->group);
+	if (r == 0)
+		r = str_order(version, k->version);
+	return r ? r : str_order(name, by_kind ? k->kind : k->plural);
+}
+
+static const struct kind *find_kind(
+	struct str group, struct str version, struct str name, bool by_kind)
+{
+	size_t lo = 0, hi = api_schema.n_kinds;
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+		const struct kind *k = &api_schema.kinds[by_kind ? api_schema.by_kind[mid] : mid];
+		int r = kind_order(k, group, version, name, by_kind);
+		if (r == 0)
+			return k;
+		if (r < 0)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return NULL;
+}
+
+const struct kind *kind_by_resource(struct str group, struct str version, struct str plural)
+{
+	return find_kind(group, version, plural, false);
+}
+
+const struct kind *kind_by_kind(struct str group, struct str version, struct str kind)
+{
+	return find_kind(group, version, kind, true);
+}
+
+size_t kind_count(void)
+{
+	return api_schema.n_kinds;
+}
+
+const struct kind *kind_at(size_t i)
+{
+	return i < api_schema.n_kinds ? &api_schema.kinds[i] : NULL;
+}
+
+const struct type *schema_type(const struct schema *s, const char *name)
+{
+	size_t lo = 0, hi = s->n_types;
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+		int r = strcmp(name, s->types[mid].name);
+		if (r == 0)
+			return &s->types[mid];
+		if (r < 0)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return NULL;
+}
+
+const struct type *type_by_name(const char *name)
+{
+	return schema_type(&api_schema, name);
+}
+
+const struct field *type_field(const struct type *t, struct str name)
+{
+	size_t lo = 0, hi = t->n_fields;
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+		const struct field *f = &t->fields[t->by_name[mid]];
+		int r = str_order(name, f->name);
+		if (r == 0)
+			return f;
+		if (r < 0)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return NULL;
+}
