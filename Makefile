@@ -50,6 +50,7 @@ $O/xebec: $(ROLE_OBJ) $(ARCHIVES)
 
 define archive_rule
 $O/lib$1.a: $(call libobj,$1)
+	@mkdir -p $$(@D)
 	@rm -f $$@
 	$$(AR) rcs $$@ $$^
 endef

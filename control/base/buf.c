@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include "xebec/base/buf.h"
+#include "base/utf8.h"
 
 void buf_free(struct buf *b)
 {
@@ -96,24 +97,6 @@ void buf_add_u64(struct buf *b, uint64_t v)
 		tmp[--i] = (char)('0' + v % 10);
 	while (v /= 10);
 	buf_add(b, tmp + i, sizeof(tmp) - i);
-}
-
-/* Length of the valid UTF-8 sequence at p (RFC 3629: no surrogates, no overlong forms), 0 when
- * invalid. */
-static size_t utf8_len(const unsigned char *p, size_t n)
-{
-	if (p[0] < 0x80)
-		return 1;
-	size_t len = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-	if (p[0] < 0xc2 || p[0] > 0xf4 || n < len)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-		(p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-		return 0;
-	return len;
 }
 
 static void add_escaped(struct buf *b, unsigned char c)

@@ -20,8 +20,9 @@ struct omap *omap_new(const struct omap_ops *ops);
 void omap_free(struct omap *m);
 /* Takes over the caller's reference on value; keys are copied. -ENOMEM leaves the map as it was. */
 int omap_put(struct omap *m, struct str key, void *value);
-int omap_del(struct omap *m, struct str key); /* -ENOENT */
-size_t omap_len(const struct omap *m);	      /* writer only */
+int omap_del(struct omap *m, struct str key);	       /* -ENOENT */
+void *omap_find(const struct omap *m, struct str key); /* borrowed or NULL; writer only */
+size_t omap_len(const struct omap *m);		       /* writer only */
 
 struct omap_snap *omap_snapshot(struct omap *m);
 void omap_snap_free(struct omap_snap *s);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * YAML 1.1 (libyaml) to JSON trees with the scalar rules of sigs.k8s.io/yaml: core-schema booleans,
- * integers, floats, null; no octal surprises; anchors resolved with a limit on the total size;
- * duplicate keys are an error. */
+ * YAML 1.1 (libyaml) to JSON trees with the scalar rules of sigs.k8s.io/yaml: yes/no/on/off/y/n are
+ * booleans, 0644 and 0x1f are integers; anchors and merge keys resolved with a limit on the total
+ * size; duplicate keys are an error. */
 #ifndef XEBEC_BASE_YAML_H
 #define XEBEC_BASE_YAML_H
 

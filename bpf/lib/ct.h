@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause OR GPL-2.0-only
+ * Connection tracking in two tables. New flows live in `ctn` (LRU: a flood of SYNs pushes out only
+ * its like); a flow that was answered and goes on moves to `ct` (hash: nothing is pushed out of
+ * it).
+ *
+ *        first packet            reply seen, then a packet of the client
+ *   (none) ----------> ctn (half) -----------------------------------> ct
+ *
+ * Each direction has an entry of its own: the tuple of a packet -> the tuple it gets. The other
+ * direction's key is that tuple reversed, so a pair needs no pointer. */
+#ifndef XEBEC_BPF_CT_H
+#define XEBEC_BPF_CT_H
+
+#include "lib/rewrite.h"
+
+INLINE __u32 ct_timeout(const struct ct_entry *e, __u8 proto)
+{
+	if (proto != IPPROTO_TCP)
+		return e->flags & CT_HALF ? cfg.t_udp : cfg.t_udp_est;
+	if (e->flags & (CT_FIN | CT_RST))
+		return cfg.t_close;
+	return e->flags & CT_HALF ? cfg.t_syn : cfg.t_est;
+}
+
+INLINE bool ct_expired(const struct ct_entry *e, __u8 proto, __u32 now)
+{
+	return now - READ_ONCE(e->last) > ct_timeout(e, proto);
+}
+
+INLINE void ct_peer_key(struct tuple *out, const struct ct_entry *e)
+{
+	tuple_reverse(out, &e->to);
+}
+
+INLINE void ct_delete_pair(const struct tuple *key, const struct ct_entry *e)
+{
+	struct tuple mine = *key, peer;
+	ct_peer_key(&peer, e);
+	bpf_map_delete_elem(&ct4, &mine);
+	bpf_map_delete_elem(&ctn4, &mine);
+	bpf_map_delete_elem(&ct4, &peer);
+	bpf_map_delete_elem(&ctn4, &peer);
+}
+
+/* Moves both directions of a half-open flow to the established table. A full table leaves them
+ * where they are: the flow works on, only less protected. */
+GLOBAL int ct_promote(const struct tuple *key, struct ct_entry *e)
+{
+	struct tuple mine, peer;
+	struct ct_entry me, other;
+	if (!key || !e)
+		return 0;
+	mine = *key;
+	me = *e;
+	ct_peer_key(&peer, &me);
+	struct ct_entry *o = bpf_map_lookup_elem(&ctn4, &peer);
+	if (!o || !(o->flags & CT_SEEN))
+		return 0;
+	other = *o;
+	me.flags &= (__u16)~CT_HALF;
+	other.flags &= (__u16)~CT_HALF;
+	if (bpf_map_update_elem(&ct4, &peer, &other, BPF_ANY) ||
+		bpf_map_update_elem(&ct4, &mine, &me, BPF_ANY)) {
+		bpf_map_delete_elem(&ct4, &peer);
+		count_n(CNT_CT_FULL, 0);
+		return 0;
+	}
+	bpf_map_delete_elem(&ctn4, &peer);
+	bpf_map_delete_elem(&ctn4, &mine);
+	count_n(CNT_PROMOTED, 0);
+	return 0;
+}
+
+/* A SYN that meets the remains of an earlier flow of the same tuple opens a new one. */
+INLINE bool ct_reusable(const struct tuple *key, struct ct_entry *e)
+{
+	struct tuple peer;
+	if (e->flags & CT_RST)
+		return true;
+	ct_peer_key(&peer, e);
+	struct ct_entry *o = bpf_map_lookup_elem(&ct4, &peer);
+	if (!o)
+		o = bpf_map_lookup_elem(&ctn4, &peer);
+	if (!o)
+		return true;
+	return (o->flags & CT_RST) || ((o->flags & CT_FIN) && (e->flags & CT_FIN));
+}
+
+INLINE void ct_touch(struct ct_entry *e, const struct pkt *p, __u32 now)
+{
+	/* Written only on change: a clean cache line stays shared between CPUs. */
+	if (e->last != now)
+		WRITE_ONCE(e->last, now);
+	__u16 f = 0;
+	if (p->t.proto == IPPROTO_TCP && !p->later_frag) {
+		f |= p->tcp_flags & TCP_FIN ? CT_FIN : 0;
+		f |= p->tcp_flags & TCP_RST ? CT_RST : 0;
+	}
+	if ((e->flags & (CT_REV | CT_SEEN)) == CT_REV)
+		f |= CT_SEEN;
+	if (unlikely((e->flags | f) != e->flags))
+		e->flags |= f;
+}
+
+/* The live entry for this packet, or NULL. */
+INLINE struct ct_entry *ct_find(struct pkt *p, __u32 now)
+{
+	struct ct_entry *e = bpf_map_lookup_elem(&ct4, &p->t);
+	bool half = false;
+	if (!e) {
+		e = bpf_map_lookup_elem(&ctn4, &p->t);
+		half = true;
+	}
+	if (!e || unlikely(ct_expired(e, p->t.proto, now)))
+		return NULL;
+	bool is_syn = p->t.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+	if (unlikely(is_syn) && !(e->flags & CT_REV) && ct_reusable(&p->t, e)) {
+		ct_delete_pair(&p->t, e);
+		count_n(CNT_REUSE, 0);
+		return NULL;
+	}
+	ct_touch(e, p, now);
+	if (unlikely(half) && !(e->flags & CT_REV) && !is_syn &&
+		!(p->t.proto == IPPROTO_TCP && (p->tcp_flags & TCP_RST)))
+		(void)ct_promote(&p->t, e);
+	return e;
+}
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause OR GPL-2.0-only
+ * Where a packet goes once its final addresses are known, and sending it there. */
+#ifndef XEBEC_BPF_DELIVER_H
+#define XEBEC_BPF_DELIVER_H
+
+#include "lib/lb.h"
+
+enum out_kind {
+	OUT_STACK, /* this hook's natural way on */
+	OUT_POD,   /* a pod of this node */
+	OUT_HOST,  /* a socket of this node, by way of xebec0 */
+	OUT_NEIGH, /* another machine */
+};
+
+struct out {
+	__u32 kind, ifindex;
+	struct macs macs;
+	struct bpf_redir_neigh nh;
+	__u32 mtu; /* != 0: the packet is too big for the path, which takes this much */
+};
+
+INLINE bool hook_is_egress(__u32 hook)
+{
+	return hook == HOOK_HOST || hook == HOOK_TO_POD || hook == HOOK_NIC_OUT;
+}
+
+INLINE struct xb_ep *ep_find(const void *addr)
+{
+	__u32 a = a32(addr);
+	return bpf_map_lookup_elem(&ep4, &a);
+}
+
+INLINE void out_pod(struct out *o, const struct xb_ep *ep)
+{
+	o->kind = OUT_POD;
+	o->ifindex = ep->ifindex;
+	__builtin_memcpy(o->macs.dst, ep->mac, 6);
+	__builtin_memcpy(o->macs.src, ep->smac, 6);
+}
+
+/* Another machine: the kernel's own routing table decides, for the addresses the packet will have.
+ */
+GLOBAL int out_fib(
+	struct __sk_buff *skb, const struct pkt *p, const struct tuple *to, struct out *o)
+{
+	if (!p || !to || !o)
+		return -DROP_NO_ROUTE;
+	struct bpf_fib_lookup f = {
+		.family = 2, /* AF_INET */
+		.l4_protocol = p->t.proto,
+		.tot_len = p->gso ? 0 : p->tot_len,
+		.ifindex = p->ifindex,
+	};
+	f.ipv4_src = a32(to->saddr);
+	f.ipv4_dst = a32(to->daddr);
+	long r = bpf_fib_lookup(skb, &f, sizeof f, 0);
+	if (r == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+		o->mtu = f.mtu_result;
+		return 0;
+	}
+	if (r != BPF_FIB_LKUP_RET_SUCCESS && r != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return -DROP_NO_ROUTE;
+	o->kind = OUT_NEIGH;
+	o->ifindex = f.ifindex;
+	o->nh.nh_family = f.family;
+	o->nh.ipv4_nh = f.ipv4_dst;
+	return 0;
+}
+
+/* Fills *o for a packet that will carry `to`. 0 or -DROP_x. */
+INLINE int out_find(struct __sk_buff *skb, const struct pkt *p, const struct tuple *to,
+	bool to_host, struct out *o)
+{
+	o->mtu = 0;
+	if (to_host) {
+		o->kind = OUT_HOST;
+		return 0;
+	}
+	struct xb_ep *ep = ep_find(to->daddr);
+	if (likely(ep != 0)) {
+		out_pod(o, ep);
+		return 0;
+	}
+	if (is_local_ip(to->daddr)) {
+		/* The stack refuses its own address as a source from outside: not by xebec0. */
+		o->kind = p->hook == HOOK_HOST || is_local_ip(to->saddr) ? OUT_HOST : OUT_STACK;
+		return 0;
+	}
+	return out_fib(skb, p, to, o);
+}
+
+INLINE int redirect_host(void)
+{
+	return cfg.host_if ? (int)bpf_redirect(cfg.host_if, BPF_F_INGRESS) : PASS;
+}
+
+INLINE void macs_host(struct macs *m)
+{
+	for (int i = 0; i < 6; i++)
+		m->dst[i] = cfg.host_mac[i], m->src[i] = i ? cfg.host_mac[i] : cfg.host_mac[i] ^ 4;
+}
+
+/* The packet has its addresses: off it goes. */
+INLINE int out_send(struct __sk_buff *skb, const struct pkt *p, struct out *o)
+{
+	if (o->kind == OUT_STACK)
+		return PASS;
+	if (o->kind == OUT_HOST)
+		return redirect_host();
+	if (o->kind == OUT_POD && !hook_is_egress(p->hook))
+		return (int)bpf_redirect_peer(o->ifindex, 0);
+	skb->mark = MARK_DONE;
+	if (o->kind == OUT_POD)
+		return (int)bpf_redirect(o->ifindex, 0);
+	return (int)bpf_redirect_neigh(o->ifindex, &o->nh, sizeof o->nh, 0);
+}
+
+INLINE bool out_hop(const struct out *o) /* is it a hop, so that TTL counts down? */
+{
+	return o->kind == OUT_POD || o->kind == OUT_NEIGH;
+}
+
+/* Rewrites to `to` and sends. 0.. = the program's verdict, -DROP_x. */
+INLINE int out_rewrite_send(
+	struct __sk_buff *skb, const struct pkt *p, const struct tuple *to, struct out *o)
+{
+	const struct macs *m = 0;
+	if (o->kind == OUT_HOST)
+		macs_host(&o->macs);
+	if (o->kind == OUT_HOST || o->kind == OUT_POD)
+		m = &o->macs;
+	/* A packet from this node's own sockets has made no hop yet. */
+	__u8 hop = out_hop(o) && p->hook != HOOK_HOST;
+	int r = pkt_rewrite(skb, p, to, m, hop);
+	return r ? r : out_send(skb, p, o);
+}
+
+#endif

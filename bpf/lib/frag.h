@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause OR GPL-2.0-only
+ * Fragments: only the first one carries ports. It leaves them here for the others. */
+#ifndef XEBEC_BPF_FRAG_H
+#define XEBEC_BPF_FRAG_H
+
+#include "lib/pkt.h"
+
+GLOBAL int frag_track(struct pkt *p)
+{
+	if (!p)
+		return 0;
+	struct frag_key k = {.id = p->ip_id, .proto = p->t.proto};
+	addr_set(k.saddr, p->t.saddr);
+	addr_set(k.daddr, p->t.daddr);
+	if (!p->later_frag) {
+		struct xb_frag f = {p->t.sport, p->t.dport, now_tick()};
+		if (p->kind == PKT_FLOW)
+			bpf_map_update_elem(&frag4, &k, &f, BPF_ANY);
+		return 0;
+	}
+	struct xb_frag *f = bpf_map_lookup_elem(&frag4, &k);
+	/* RFC 791 allows 15 s and more for reassembly; Linux gives up after 30. */
+	if (!f || now_tick() - f->last > 30)
+		return 0;
+	p->t.sport = f->sport;
+	p->t.dport = f->dport;
+	p->kind = PKT_FLOW;
+	count_n(CNT_FRAG, p->len);
+	return 0;
+}
+
+INLINE void frag_handle(struct pkt *p)
+{
+	if (unlikely(p->frag_field & (IP_MF | IP_OFFSET)))
+		(void)frag_track(p);
+}
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause OR GPL-2.0-only
+ * The way of a packet through the load balancer, the same for every hook:
+ * tracked flow -> translate; new flow to a service -> choose, track, translate; else not ours. */
+#ifndef XEBEC_BPF_WALK_H
+#define XEBEC_BPF_WALK_H
+
+#include "lib/drop.h"
+#include "lib/frag.h"
+#include "lib/icmp.h"
+
+#define NOT_OURS 0x100 /* no verdict: larger than any */
+
+/* What must be answered instead of forwarded: TTL used up, or too big for the path. NOT_OURS = go
+ * on. */
+INLINE int forward_check(struct __sk_buff *skb, const struct pkt *p, const struct out *o)
+{
+	if (unlikely(p->ttl <= 1) && out_hop(o) && p->hook != HOOK_HOST) {
+		int r = reject_icmp(skb, p, ICMP_TTL_EXCEEDED, 0, cfg.node_ip4);
+		return r < 0 ? -DROP_TTL : r;
+	}
+	if (unlikely(o->mtu) && (p->frag_field & IP_DF))
+		return reject_icmp(skb, p, ICMP_FRAG_NEEDED, o->mtu, a32(p->t.daddr));
+	return NOT_OURS;
+}
+
+/* Translates and delivers a packet of a tracked flow. */
+INLINE int walk_send(
+	struct __sk_buff *skb, const struct pkt *p, const struct tuple *to, __u16 flags)
+{
+	struct out o = {};
+	bool to_host = (flags & (CT_REV | CT_TO_HOST)) == (CT_REV | CT_TO_HOST);
+	int r = out_find(skb, p, to, to_host, &o);
+	if (r)
+		return r;
+	r = forward_check(skb, p, &o);
+	if (r != NOT_OURS)
+		return r;
+	return out_rewrite_send(skb, p, to, &o);
+}
+
+INLINE void flow_targets(
+	const struct pkt *p, const struct choice *c, struct ct_entry *fwd, __u32 *rev_iif)
+{
+	struct xb_ep *ep = ep_find(c->addr);
+	*rev_iif = ep ? ep->ifindex : 0;
+	if (p->hook == HOOK_POD && addr_eq(p->t.saddr, c->addr)) {
+		*(__u32 *)fwd->to.saddr = cfg.hairpin_ip4;
+		fwd->flags |= CT_SNAT | CT_HAIRPIN;
+		return;
+	}
+	if (ep || is_local_ip(c->addr) || p->hook == HOOK_HOST)
+		return;
+	/* The reply must come back through this node: always for clients from outside; for pods,
+	 * when the backend may have no route to pod addresses. */
+	if (p->hook == HOOK_NIC_IN || !pod_range(c->addr)) {
+		*(__u32 *)fwd->to.saddr = cfg.node_ip4;
+		fwd->flags |= CT_SNAT;
+		count_n(CNT_SNAT, 0);
+	}
+}
+
+/* First packet of a flow. NOT_OURS, or as walk_send. */
+GLOBAL int walk_new(struct __sk_buff *skb, struct pkt *p, __u32 now)
+{
+	struct choice c = {};
+	struct ct_entry fwd = {};
+	__u32 rev_iif = 0;
+	if (!p)
+		return NOT_OURS;
+	bool external = p->hook == HOOK_NIC_IN && !pod_range(p->t.saddr);
+	int r = lb_choose(&c, p, external, now);
+	if (r == 1)
+		return svc_range(p->t.daddr) ? -DROP_NO_PORT : NOT_OURS;
+	if (!r) {
+		fwd.to = p->t;
+		addr_set(fwd.to.daddr, c.addr);
+		fwd.to.dport = c.port;
+		fwd.last = fwd.created = now;
+		fwd.svc = c.svc_idx;
+		fwd.be = c.be_idx;
+		fwd.be_gen = c.be_gen;
+		fwd.flags = CT_HALF | (external ? CT_EXTERNAL : 0);
+		fwd.iif = p->hook == HOOK_POD ? p->ifindex : 0;
+		flow_targets(p, &c, &fwd, &rev_iif);
+		r = ct_create(p, &fwd, rev_iif, p->hook == HOOK_HOST ? CT_TO_HOST : 0, now);
+	}
+	svc_count(c.svc_idx, r);
+	if (r)
+		return r;
+	be_count(&fwd, p, true);
+	return walk_send(skb, p, &fwd.to, fwd.flags);
+}
+
+/* ICMP errors about our flows. NOT_OURS, a verdict, -DROP_x. */
+GLOBAL int walk_icmp(struct __sk_buff *skb, const struct pkt *p)
+{
+	struct tuple outer = {};
+	__u16 flags = 0;
+	struct out o = {};
+	if (!p)
+		return NOT_OURS;
+	int r = icmp_translate(skb, p, &outer, &flags);
+	if (r)
+		return r == 1 ? NOT_OURS : r;
+	bool to_host = (flags & (CT_REV | CT_TO_HOST)) == (CT_REV | CT_TO_HOST);
+	r = out_find(skb, p, &outer, to_host, &o);
+	if (r)
+		return r;
+	if (p->ttl <= 1 && out_hop(&o) && p->hook != HOOK_HOST)
+		return -DROP_TTL;
+	return out_rewrite_send(skb, p, &outer, &o);
+}
+
+/* NOT_OURS, a verdict, or -DROP_x. */
+INLINE int walk(struct __sk_buff *skb, struct pkt *p)
+{
+	frag_handle(p);
+	if (unlikely(p->kind != PKT_FLOW)) {
+		if (p->kind == PKT_ICMP_ERR)
+			return walk_icmp(skb, p);
+		if (!svc_range(p->t.daddr))
+			return NOT_OURS;
+		return p->kind == PKT_LATER_FRAG ? -DROP_FRAG_ORDER : -DROP_NO_SERVICE;
+	}
+	__u32 now = now_tick();
+	struct ct_entry *e = ct_find(p, now);
+	if (!e)
+		return walk_new(skb, p, now);
+	if (unlikely(e->iif && e->iif != p->ifindex))
+		return p->hook == HOOK_POD ? -DROP_SPOOF : NOT_OURS;
+	struct tuple to = e->to;
+	__u16 flags = e->flags;
+	be_count(e, p, false);
+	return walk_send(skb, p, &to, flags);
+}
+
+/* Egress hooks, where a socket of this node answers a client: only replies are translated, and the
+ * packet stays on its way. */
+INLINE int walk_reply(struct __sk_buff *skb, struct pkt *p)
+{
+	struct tuple to;
+	__u16 flags;
+	frag_handle(p);
+	if (p->kind == PKT_ICMP_ERR) {
+		int r = icmp_translate(skb, p, &to, &flags);
+		if (r)
+			return r == 1 ? NOT_OURS : r;
+	} else if (p->kind == PKT_FLOW) {
+		struct ct_entry *e = ct_find(p, now_tick());
+		if (!e || !(e->flags & CT_REV))
+			return NOT_OURS;
+		to = e->to;
+		be_count(e, p, false);
+	} else {
+		return NOT_OURS;
+	}
+	int r = pkt_rewrite(skb, p, &to, 0, 0);
+	return r ? r : PASS;
+}
+
+/* A packet that is no service's, straight to a pod of this node, past the stack. Anything special
+ * is left to the stack. */
+INLINE int walk_direct(struct __sk_buff *skb, const struct pkt *p)
+{
+	struct out o = {};
+	struct xb_ep *ep = ep_find(p->t.daddr);
+	if (!ep || p->ttl <= 1)
+		return PASS;
+	out_pod(&o, ep);
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct iphdr *ip = data + ETH_HLEN;
+	if ((void *)(ip + 1) > end)
+		return PASS;
+	mac_store(data, &o.macs);
+	ip_header_update(ip, 0, 1);
+	return out_send(skb, p, &o);
+}
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What bpf/ and dataplane/ share: keys and values of every pinned map, options of the programs.
+ * Addresses are byte arrays in network order and ports numbers in host order, so that
+ * `bpftool map dump` reads as written. Every struct has explicit padding and a fixed size; a change
+ * of layout raises XB_SCHEMA. docs/dataplane.md explains each map. */
+#ifndef XEBEC_ABI_MAPS_H
+#define XEBEC_ABI_MAPS_H
+
+#include <linux/types.h>
+#include "xebec/abi/stat.h"
+
+#define XB_SCHEMA     1
+#define XB_A4	      __attribute__((aligned(4)))
+#define XB_TICK_SHIFT 30 /* times in entries: CLOCK_MONOTONIC ns >> 30, about 1.07 s */
+
+/* A flow as one packet shows it. Also the key of ct and ctn. proto: IPPROTO_*. */
+struct xb4_tuple {
+	__u8 saddr[4] XB_A4;
+	__u8 daddr[4] XB_A4;
+	__u16 sport, dport;
+	__u8 proto, pad[3];
+};
+struct xb6_tuple {
+	__u8 saddr[16] XB_A4;
+	__u8 daddr[16] XB_A4;
+	__u16 sport, dport;
+	__u8 proto, pad[3];
+};
+_Static_assert(sizeof(struct xb4_tuple) == 16 && sizeof(struct xb6_tuple) == 40, "tuple");
+
+enum xb_ct_flag {
+	CT_REV = 1 << 0,      /* entry of the reply direction */
+	CT_SEEN = 1 << 1,     /* a packet came in this direction (set on reply entries) */
+	CT_FIN = 1 << 2,      /* FIN seen in this direction */
+	CT_RST = 1 << 3,      /* RST seen in this direction */
+	CT_SNAT = 1 << 4,     /* the source was translated too */
+	CT_HAIRPIN = 1 << 5,  /* client and backend are one pod */
+	CT_TO_HOST = 1 << 6,  /* reply goes to a socket of the node itself */
+	CT_HALF = 1 << 7,     /* SYN only or one-way: lives in ctn */
+	CT_EXTERNAL = 1 << 8, /* entered through the uplink */
+};
+
+/* One direction of a tracked flow: the tuple that the packet gets. The other direction's key is
+ * `to` reversed. 16 + 48 bytes = a cache line. */
+struct xb4_ct {
+	struct xb4_tuple to;
+	__u32 last;    /* tick of the last packet */
+	__u32 created; /* tick */
+	__u32 svc;     /* svc_tab index */
+	__u32 be;      /* be_tab index */
+	__u16 be_gen;
+	__u16 flags;
+	__u32 iif; /* where packets of this direction must come in; 0 = anywhere */
+	__u32 rsv[2];
+};
+struct xb6_ct {
+	struct xb6_tuple to;
+	__u32 last, created, svc, be;
+	__u16 be_gen, flags;
+	__u32 iif;
+	__u32 rsv[2];
+};
+_Static_assert(sizeof(struct xb4_ct) == 48 && sizeof(struct xb6_ct) == 72, "ct");
+
+/* Frontends: where clients connect. Node ports have the address 0 and match on every local one. */
+struct xb4_fe_key {
+	__u8 addr[4] XB_A4;
+	__u16 port;
+	__u8 proto, pad;
+};
+struct xb6_fe_key {
+	__u8 addr[16] XB_A4;
+	__u16 port;
+	__u8 proto, pad;
+};
+enum xb_fe_kind { FE_CLUSTER = 1, FE_NODEPORT, FE_EXTERNAL, FE_LB };
+struct xb_fe {	   /* read as one 64-bit word */
+	__u32 svc; /* svc_tab index */
+	__u16 gen; /* must equal the row's */
+	__u16 kind;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct xb4_fe_key) == 8 && sizeof(struct xb_fe) == 8, "fe");
+
+enum xb_svc_flag {
+	SVC_ETP_LOCAL = 1 << 0,
+	SVC_ITP_LOCAL = 1 << 1,
+	SVC_AFFINITY = 1 << 2,
+	SVC_HASH = 1 << 3, /* pick by flow hash (Maglev table) instead of at random */
+	SVC_SRC_RANGE = 1 << 4,
+};
+
+/* A port of a Service. A selector names a run of `lut` in one word: base | count << 32 |
+ * version << 48. */
+struct xb_svc {
+	__u64 sel_cluster; /* endpoints anywhere: ready ones, else terminating but serving ones */
+	__u64 sel_local;   /* the same, on this node only */
+	__u64 sel_rsv;
+	__u32 id; /* unique in the life of the maps */
+	__u16 gen;
+	__u16 flags;
+	__u32 aff_secs;
+	__u16 port;
+	__u8 proto, family;
+	__u32 rsv[6];
+};
+_Static_assert(sizeof(struct xb_svc) == 64, "svc");
+
+static inline __u64 xb_sel(__u32 base, __u16 count, __u16 version)
+{
+	return (__u64)base | (__u64)count << 32 | (__u64)version << 48;
+}
+static inline __u32 xb_sel_base(__u64 s)
+{
+	return (__u32)s;
+}
+static inline __u32 xb_sel_count(__u64 s)
+{
+	return (__u32)(s >> 32) & 0xffff;
+}
+
+struct xb_lut { /* one choice: a backend, with the generation that it must still have */
+	__u32 be;
+	__u16 gen;
+	__u16 rsv;
+} __attribute__((aligned(8)));
+_Static_assert(sizeof(struct xb_lut) == 8, "lut");
+
+enum xb_be_flag {
+	BE_READY = 1 << 0, /* may get new connections (also by affinity) */
+	BE_LOCAL = 1 << 1, /* on this node */
+	BE_TERM = 1 << 2,
+	BE_QUARANTINE = 1 << 3,
+	BE_V6 = 1 << 4,
+};
+struct xb_be { /* rows are stable while the endpoint lives; addr: IPv4 in the first four bytes */
+	__u8 addr[16] XB_A4;
+	__u16 port;
+	__u16 gen;
+	__u32 svc;
+	__u16 flags;
+	__u16 weight;
+	__u32 rsv;
+};
+_Static_assert(sizeof(struct xb_be) == 32, "be");
+
+struct xb_ep {	       /* a pod of this node, by address */
+	__u32 ifindex; /* host side of its veth */
+	__u8 mac[6];   /* pod side */
+	__u8 smac[6];  /* host side */
+	__u32 identity;
+	__u32 flags;
+	__u32 rsv[2];
+};
+_Static_assert(sizeof(struct xb_ep) == 32, "ep");
+
+struct xb_aff_key {
+	__u8 addr[16] XB_A4;
+	__u32 svc;
+};
+struct xb_aff {
+	__u32 be;
+	__u16 be_gen, svc_gen;
+	__u32 last; /* tick */
+	__u32 rsv;
+};
+
+struct xb4_frag_key {
+	__u8 saddr[4] XB_A4;
+	__u8 daddr[4] XB_A4;
+	__u32 id; /* 16 bits in IPv4 */
+	__u8 proto, pad[3];
+};
+struct xb6_frag_key {
+	__u8 saddr[16] XB_A4;
+	__u8 daddr[16] XB_A4;
+	__u32 id;
+	__u8 proto, pad[3];
+};
+struct xb_frag {
+	__u16 sport, dport;
+	__u32 last;
+};
+
+struct xb_srcr_key { /* LPM: the service index is matched whole */
+	__u32 prefixlen;
+	__u32 svc;
+	__u8 addr[16];
+};
+
+#endif

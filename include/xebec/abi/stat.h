@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The other half of the interface between bpf/ and dataplane/: counters, drop reasons, samples, who
+ * programmed what when, and the options of the programs. */
+#ifndef XEBEC_ABI_STAT_H
+#define XEBEC_ABI_STAT_H
+
+#include <linux/types.h>
+
+struct xb_be_st { /* per CPU, by backend */
+	__u64 fwd_pkts, fwd_bytes, rev_pkts, rev_bytes;
+	__u64 conns;
+	__u64 resets;
+};
+struct xb_svc_st { /* per CPU, by service port */
+	__u64 conns, no_endpoint, dropped, rsv;
+};
+
+enum xb_hook { HOOK_POD, HOOK_TO_POD, HOOK_NIC_IN, HOOK_NIC_OUT, HOOK_HOST, HOOK_MAX };
+
+enum xb_drop {
+	DROP_NONE,
+#define DROP(name, text) DROP_##name,
+#include "xebec/abi/drop.def"
+#undef DROP
+	DROP_MAX
+};
+#define XB_STATS 64 /* entries of `stat`: drop reasons first, then enum xb_count */
+enum xb_count {
+	CNT_FIRST = 40,
+	CNT_REJECT_RST = CNT_FIRST,
+	CNT_REJECT_ICMP,
+	CNT_ICMP_ERR,
+	CNT_PROMOTED,
+	CNT_CT_FULL,
+	CNT_SNAT,
+	CNT_FRAG,
+	CNT_REUSE,
+	CNT_MAX
+};
+struct xb_stat {
+	__u64 pkts, bytes;
+};
+
+struct xb_ev { /* sampled drop */
+	__u64 ns;
+	__u32 reason, ifindex, hook, len;
+	__u8 saddr[16], daddr[16];
+	__u16 sport, dport;
+	__u8 proto, family, pad[2];
+};
+
+struct xb_meta {
+	__u32 schema, boot;
+	__u64 started_ns;  /* CLOCK_REALTIME of the agent's last start */
+	__u64 sync_seq;	   /* publishes since the maps were made */
+	__u64 sync_ns;	   /* CLOCK_REALTIME of the last one */
+	__u32 next_svc_id; /* ids already given out */
+	__u32 rsv[9];
+};
+_Static_assert(sizeof(struct xb_meta) == 72, "meta");
+
+#define XB_NAME_LEN 112
+struct xb_svc_info { /* by service index: what people call it, and when it was last programmed */
+	char name[XB_NAME_LEN]; /* "namespace/name:port" */
+	__u64 rv;		/* resourceVersion last programmed */
+	__u64 programmed_ns;	/* CLOCK_REALTIME */
+	__u32 latency_us;	/* from the watch event to the selector store */
+	__u32 updates;
+};
+
+/* Options of the programs, in .rodata. */
+struct xb_cfg {
+	__u32 node_ip4;		   /* network order; 0 = none */
+	__u32 svc_net4, svc_mask4; /* service CIDR */
+	__u32 pod_net4, pod_mask4; /* cluster CIDR */
+	__u32 hairpin_ip4;
+	__u32 host_if; /* xebec0; 0 = none */
+	__u8 host_mac[6];
+	__u16 np_lo, np_hi;
+	__u16 snat_lo, snat_hi;
+	__u16 pad;
+	__u32 t_syn, t_est, t_close, t_udp, t_udp_est; /* ticks */
+	__u32 sample_mask;	  /* a drop is reported when (random & mask) == 0 */
+	__u32 n_svc, n_be, n_lut; /* sizes of the arrays, powers of two */
+};
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * IPv4 packets for tests: built and checked with full checksums, never incrementally. */
+#ifndef XEBEC_TEST_PACKET_H
+#define XEBEC_TEST_PACKET_H
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#define ETH   14
+#define F_FIN 1
+#define F_SYN 2
+#define F_RST 4
+#define F_ACK 16
+
+struct packet {
+	uint8_t b[4096];
+	size_t len;
+};
+
+struct packet_spec {
+	const char *src, *dst;
+	uint16_t sport, dport;
+	uint8_t proto, tcp_flags, ttl;
+	uint16_t id, frag; /* frag: flags and offset field */
+	unsigned options;  /* bytes of IP options, a multiple of 4 */
+	uint32_t seq, ack;
+	size_t payload;
+	bool udp_no_csum;
+};
+
+/* What a packet says, host order. */
+struct packet_view {
+	char src[16], dst[16];
+	uint16_t sport, dport, frag;
+	uint8_t proto, tcp_flags, ttl, icmp_type, icmp_code;
+	uint32_t seq, ack;
+	size_t ihl, l4, ip_len;
+};
+
+static inline uint32_t csum_bytes(const uint8_t *p, size_t n, uint32_t sum)
+{
+	for (size_t i = 0; i + 1 < n; i += 2)
+		sum += (uint32_t)(p[i] << 8 | p[i + 1]);
+	if (n & 1)
+		sum += (uint32_t)p[n - 1] << 8;
+	return sum;
+}
+
+static inline uint16_t csum_end(uint32_t sum)
+{
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~sum;
+}
+
+static inline void put16(uint8_t *p, uint32_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+static inline void put32(uint8_t *p, uint32_t v)
+{
+	put16(p, v >> 16);
+	put16(p + 2, v & 0xffff);
+}
+
+static inline uint16_t get16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline uint32_t get32(const uint8_t *p)
+{
+	return (uint32_t)get16(p) << 16 | get16(p + 2);
+}
+
+static inline uint32_t pseudo_sum(const uint8_t *ip, uint8_t proto, size_t l4len)
+{
+	return csum_bytes(ip + 12, 8, 0) + proto + (uint32_t)l4len;
+}
+
+static inline size_t packet_l4(uint8_t *p, const struct packet_spec *s)
+{
+	size_t n = s->proto == IPPROTO_TCP ? 20 : 8;
+	put16(p, s->sport);
+	put16(p + 2, s->dport);
+	if (s->proto == IPPROTO_TCP) {
+		put32(p + 4, s->seq);
+		put32(p + 8, s->ack);
+		p[12] = 5 << 4;
+		p[13] = s->tcp_flags;
+		put16(p + 14, 65535);
+	} else if (s->proto == IPPROTO_UDP) {
+		put16(p + 4, (uint32_t)(8 + s->payload));
+	} else { /* ICMP echo */
+		p[0] = 8, p[1] = 0, p[2] = 0, p[3] = 0;
+	}
+	for (size_t i = 0; i < s->payload; i++)
+		p[n + i] = (uint8_t)(i * 7 + 1);
+	return n + s->payload;
+}
+
+static inline void packet_l4_csum(uint8_t *ip, uint8_t *l4, size_t n, uint8_t proto)
+{
+	int off = proto == IPPROTO_TCP ? 16 : proto == IPPROTO_UDP ? 6 : 2;
+	uint32_t seed = proto == IPPROTO_ICMP ? 0 : pseudo_sum(ip, proto, n);
+	put16(l4 + off, 0);
+	uint16_t c = csum_end(csum_bytes(l4, n, seed));
+	put16(l4 + off, c ? c : 0xffff);
+}
+
+static inline void ip_build(uint8_t *ip, const struct packet_spec *s, size_t l4len)
+{
+	size_t ihl = 20 + s->options;
+	memset(ip, 0, ihl);
+	ip[0] = (uint8_t)(0x40 | ihl / 4);
+	put16(ip + 2, (uint32_t)(ihl + l4len));
+	put16(ip + 4, s->id);
+	put16(ip + 6, s->frag);
+	ip[8] = s->ttl ? s->ttl : 64;
+	ip[9] = s->proto;
+	inet_pton(AF_INET, s->src, ip + 12);
+	inet_pton(AF_INET, s->dst, ip + 16);
+	memset(ip + 20, 1, s->options); /* NOPs */
+	put16(ip + 10, csum_end(csum_bytes(ip, ihl, 0)));
+}
+
+static inline struct packet packet_build(struct packet_spec s)
+{
+	struct packet k = {0};
+	static const uint8_t macs[12] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2};
+	memcpy(k.b, macs, 12);
+	put16(k.b + 12, 0x0800);
+	uint8_t *ip = k.b + ETH, *l4 = ip + 20 + s.options;
+	size_t n = packet_l4(l4, &s);
+	ip_build(ip, &s, n);
+	packet_l4_csum(ip, l4, n, s.proto);
+	if (s.udp_no_csum)
+		put16(l4 + 6, 0);
+	k.len = ETH + 20 + s.options + n;
+	return k;
+}
+
+/* An ICMP error of src about `about`, carrying its IP header and n bytes behind it. */
+static inline struct packet packet_icmp_error(const char *src, const char *dst, uint8_t type,
+	uint8_t code, const struct packet *about, size_t n)
+{
+	size_t inner = (size_t)(about->b[ETH] & 15) * 4 + n;
+	struct packet_spec s = {.src = src, .dst = dst, .proto = IPPROTO_ICMP};
+	struct packet k = {0};
+	memcpy(k.b, about->b, ETH);
+	uint8_t *ip = k.b + ETH, *icmp = ip + 20;
+	icmp[0] = type, icmp[1] = code;
+	memcpy(icmp + 8, about->b + ETH, inner);
+	ip_build(ip, &s, 8 + inner);
+	packet_l4_csum(ip, icmp, 8 + inner, IPPROTO_ICMP);
+	k.len = ETH + 20 + 8 + inner;
+	return k;
+}
+
+#endif

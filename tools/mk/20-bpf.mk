@@ -1,0 +1,29 @@
+# BPF objects: bpf/*.bpf.c -> build/bpf/*.bpf.o -> build/gen/*.skel.h
+BPF_SRC   := $(wildcard bpf/*.bpf.c)
+BPF_SKEL  := $(patsubst bpf/%.bpf.c,$(GEN)/%.skel.h,$(BPF_SRC))
+BPF_FLAGS := -g -O2 -target bpf -mcpu=v3 -std=gnu17 -fno-strict-aliasing -Wall -Wextra -Wshadow -Wundef -Wno-unused-parameter \
+	-Iinclude -Ibpf -I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
+ifneq ($(CI),)
+BPF_FLAGS += -Werror
+endif
+GENERATED += $(BPF_SKEL)
+
+build/bpf/%.bpf.o: bpf/%.bpf.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_FLAGS) -MMD -MP -c -o $@ $<
+
+$(GEN)/%.skel.h: build/bpf/%.bpf.o
+	@mkdir -p $(@D)
+	bpftool gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
+
+-include $(wildcard build/bpf/*.d)
+
+# Packet tests: every tests/bpf/test_*.c with the harness.
+BPF_TEST_BIN = $(patsubst %.c,$O/%,$(wildcard tests/bpf/test_*.c))
+.PHONY: bpf-binaries
+bpf-binaries: $(BPF_TEST_BIN)
+$O/tests/bpf/test_%: tests/bpf/test_%.c $O/tests/bpf/harness.o $O/libdataplane.a $O/libclient.a $O/libbase.a | $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Itests/lib $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $O/tests/bpf/harness.o \
+		-Wl,--start-group $O/libdataplane.a $O/libclient.a $O/libbase.a -Wl,--end-group $(LDLIBS) -lcmocka
+$O/tests/bpf/harness.o: CPPFLAGS += -Itests/lib
