@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause OR GPL-2.0-only
  * The programs, one a hook. docs/dataplane.md draws where each sits. */
+#include "lib/gc.h"
 #include "lib/walk.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -84,6 +85,19 @@ int tc_host(struct __sk_buff *skb)
 		return PASS;
 	int r = walk(skb, &p);
 	return r == NOT_OURS ? PASS : finish(skb, &p, r);
+}
+
+/* Sweeps the connection tables; run by the agent. */
+SEC("syscall")
+int ct_gc(struct xb_gc *out)
+{
+	/* this type of program has no coarse clock */
+	struct gc_run g = {.now = (__u32)(bpf_ktime_get_ns() >> XB_TICK_SHIFT)};
+	gc_tables(&g);
+	out->checked = g.checked;
+	out->expired = g.expired;
+	out->stale = g.stale;
+	return 0;
 }
 
 /* What programs cost that do nothing: the base line of the benchmarks. */

@@ -97,6 +97,7 @@ static const struct xb_cfg cfg_default = {
 	.snat_hi = 29999,
 	.t_syn = 60,
 	.t_est = 80000, /* about a day, as kube-proxy */
+	.t_fin = 3400,
 	.t_close = 20,
 	.t_udp = 30,
 	.t_udp_est = 170,
@@ -113,6 +114,7 @@ static void cfg_fill(struct xb_cfg *c)
 	DFLT(snat_hi);
 	DFLT(t_syn);
 	DFLT(t_est);
+	DFLT(t_fin);
 	DFLT(t_close);
 	DFLT(t_udp);
 	DFLT(t_udp_est);

@@ -17,8 +17,10 @@ INLINE __u32 ct_timeout(const struct ct_entry *e, __u8 proto)
 {
 	if (proto != IPPROTO_TCP)
 		return e->flags & CT_HALF ? cfg.t_udp : cfg.t_udp_est;
-	if (e->flags & (CT_FIN | CT_RST))
+	if (e->flags & CT_RST)
 		return cfg.t_close;
+	if (e->flags & CT_FIN) /* this side is done, the other may go on */
+		return cfg.t_fin;
 	return e->flags & CT_HALF ? cfg.t_syn : cfg.t_est;
 }
 
@@ -71,16 +73,20 @@ GLOBAL int ct_promote(const struct tuple *key, struct ct_entry *e)
 	return 0;
 }
 
-/* A SYN that meets the remains of an earlier flow of the same tuple opens a new one. */
-INLINE bool ct_reusable(const struct tuple *key, struct ct_entry *e)
+INLINE struct ct_entry *ct_peer(const struct ct_entry *e)
 {
 	struct tuple peer;
-	if (e->flags & CT_RST)
-		return true;
 	ct_peer_key(&peer, e);
 	struct ct_entry *o = bpf_map_lookup_elem(&ct4, &peer);
-	if (!o)
-		o = bpf_map_lookup_elem(&ctn4, &peer);
+	return o ? o : bpf_map_lookup_elem(&ctn4, &peer);
+}
+
+/* Closed both ways, or torn: a SYN of the same tuple opens a new flow. */
+INLINE bool ct_closed(const struct ct_entry *e)
+{
+	if (e->flags & CT_RST)
+		return true;
+	struct ct_entry *o = ct_peer(e);
 	if (!o)
 		return true;
 	return (o->flags & CT_RST) || ((o->flags & CT_FIN) && (e->flags & CT_FIN));
@@ -114,7 +120,7 @@ INLINE struct ct_entry *ct_find(struct pkt *p, __u32 now)
 	if (!e || unlikely(ct_expired(e, p->t.proto, now)))
 		return NULL;
 	bool is_syn = p->t.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-	if (unlikely(is_syn) && !(e->flags & CT_REV) && ct_reusable(&p->t, e)) {
+	if (unlikely(is_syn) && !(e->flags & CT_REV) && ct_closed(e)) {
 		ct_delete_pair(&p->t, e);
 		count_n(CNT_REUSE, 0);
 		return NULL;

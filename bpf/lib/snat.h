@@ -13,7 +13,7 @@ INLINE int ct_claim(const struct tuple *rev_key, const struct ct_entry *rev, __u
 {
 	struct ct_entry *old = bpf_map_lookup_elem(&ct4, rev_key);
 	if (old) {
-		if (!(old->flags & (CT_FIN | CT_RST)) && !ct_expired(old, rev_key->proto, now) &&
+		if (!ct_expired(old, rev_key->proto, now) && !ct_closed(old) &&
 			!tuple_eq(&old->to, &rev->to))
 			return -1;
 		bpf_map_delete_elem(&ct4, rev_key);

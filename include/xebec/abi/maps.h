@@ -131,6 +131,7 @@ enum xb_be_flag {
 	BE_TERM = 1 << 2,
 	BE_QUARANTINE = 1 << 3,
 	BE_V6 = 1 << 4,
+	BE_USED = 1 << 15, /* the row is somebody's: found again after a restart */
 };
 struct xb_be { /* rows are stable while the endpoint lives; addr: IPv4 in the first four bytes */
 	__u8 addr[16] XB_A4;

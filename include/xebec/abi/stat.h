@@ -59,13 +59,18 @@ struct xb_meta {
 };
 _Static_assert(sizeof(struct xb_meta) == 72, "meta");
 
-#define XB_NAME_LEN 112
+#define XB_NAME_LEN 208
 struct xb_svc_info { /* by service index: what people call it, and when it was last programmed */
-	char name[XB_NAME_LEN]; /* "namespace/name:port" */
+	char name[XB_NAME_LEN]; /* "namespace/name:port/PROTO" */
 	__u64 rv;		/* resourceVersion last programmed */
 	__u64 programmed_ns;	/* CLOCK_REALTIME */
 	__u32 latency_us;	/* from the watch event to the selector store */
 	__u32 updates;
+};
+
+/* What ct_gc is given and gives back. */
+struct xb_gc {
+	__u32 checked, expired, stale, rsv;
 };
 
 /* Options of the programs, in .rodata. */
@@ -79,7 +84,7 @@ struct xb_cfg {
 	__u16 np_lo, np_hi;
 	__u16 snat_lo, snat_hi;
 	__u16 pad;
-	__u32 t_syn, t_est, t_close, t_udp, t_udp_est; /* ticks */
+	__u32 t_syn, t_est, t_fin, t_close, t_udp, t_udp_est; /* ticks */
 	__u32 sample_mask;	  /* a drop is reported when (random & mask) == 0 */
 	__u32 n_svc, n_be, n_lut; /* sizes of the arrays, powers of two */
 };

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The compiler: which backends each service port has, and which of them take new flows. */
+#include "compile.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+static const char *proto_name(uint8_t proto)
+{
+	return proto == IPPROTO_UDP ? "UDP" : proto == IPPROTO_SCTP ? "SCTP" : "TCP";
+}
+
+static bool str_in(struct str s, const struct str *set, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (str_eq(set[i], s))
+			return true;
+	return false;
+}
+
+/* A candidate: an endpoint with the port that this service port has on it. */
+struct cand {
+	const struct slice_ep *ep;
+	uint16_t port;
+	uint32_t be; /* index in want->bes */
+};
+
+struct job {
+	const struct svc_port *port;
+	const struct slice_spec *const *slices;
+	size_t n_slices;
+	const struct where *me;
+	struct cand *cands;
+	size_t n;
+};
+
+static const struct slice_port *slice_port_find(
+	const struct slice_spec *s, const struct svc_port *p)
+{
+	for (size_t i = 0; i < s->n_ports; i++)
+		if (s->ports[i].proto == p->proto && strcmp(s->ports[i].name, p->name) == 0)
+			return &s->ports[i];
+	return NULL;
+}
+
+static int cand_cmp(const void *a, const void *b)
+{
+	const struct cand *x = a, *y = b;
+	int d = memcmp(x->ep->ip.b, y->ep->ip.b, 16);
+	if (d)
+		return d;
+	if (x->port != y->port)
+		return x->port < y->port ? -1 : 1;
+	/* of two entries for one endpoint (it moves between slices) the better one counts */
+	return (int)y->ep->ready * 2 + y->ep->serving - (int)x->ep->ready * 2 - x->ep->serving;
+}
+
+/* Every endpoint of the family once, sorted: equal input gives equal rows. */
+static int cands_collect(struct job *j, uint8_t family, struct arena *mem)
+{
+	size_t max = 0, n = 0;
+	for (size_t i = 0; i < j->n_slices; i++)
+		max += j->slices[i]->n_eps;
+	j->cands = arena_alloc(mem, (max + 1) * sizeof *j->cands);
+	if (!j->cands)
+		return -ENOMEM;
+	for (size_t i = 0; i < j->n_slices; i++) {
+		const struct slice_spec *s = j->slices[i];
+		const struct slice_port *sp = slice_port_find(s, j->port);
+		for (size_t k = 0; sp && k < s->n_eps; k++)
+			if (s->eps[k].ip.family == family)
+				j->cands[n++] = (struct cand){.ep = &s->eps[k], .port = sp->port};
+	}
+	qsort(j->cands, n, sizeof *j->cands, cand_cmp);
+	for (size_t i = 0; i < n; i++)
+		if (j->n == 0 || j->cands[j->n - 1].port != j->cands[i].port ||
+			memcmp(j->cands[j->n - 1].ep->ip.b, j->cands[i].ep->ip.b, 16) != 0)
+			j->cands[j->n++] = j->cands[i];
+	return 0;
+}
+
+static bool is_local(const struct job *j, const struct slice_ep *ep)
+{
+	return ep->node.n && str_eq(ep->node, j->me->node);
+}
+
+static int backends_fill(struct job *j, struct want_svc *w, struct arena *mem)
+{
+	w->bes = arena_alloc(mem, (j->n + 1) * sizeof *w->bes);
+	w->cluster = arena_alloc(mem, (j->n + 1) * sizeof *w->cluster);
+	w->local = arena_alloc(mem, (j->n + 1) * sizeof *w->local);
+	if (!w->bes || !w->cluster || !w->local)
+		return -ENOMEM;
+	for (size_t i = 0; i < j->n; i++) {
+		struct cand *c = &j->cands[i];
+		c->be = (uint32_t)i;
+		w->bes[i] = (struct want_be){.ip = c->ep->ip,
+			.port = c->port,
+			.flags = (uint16_t)((is_local(j, c->ep) ? BE_LOCAL : 0) |
+					    (c->ep->terminating ? BE_TERM : 0) |
+					    (c->ep->ip.family == 6 ? BE_V6 : 0))};
+	}
+	w->n_bes = j->n;
+	return 0;
+}
+
+/* Ready endpoints; when there is none, those that are going away but still serve (KEP-1669). */
+static size_t choose(const struct job *j, bool local, uint32_t *out)
+{
+	size_t n = 0;
+	for (int fallback = 0; fallback < 2 && n == 0; fallback++)
+		for (size_t i = 0; i < j->n; i++) {
+			const struct slice_ep *ep = j->cands[i].ep;
+			bool ok = fallback ? ep->serving && ep->terminating : ep->ready;
+			if (ok && (!local || is_local(j, ep)))
+				out[n++] = j->cands[i].be;
+		}
+	return n;
+}
+
+/* Topology hints hold only when every candidate has one and at least one means us; otherwise they
+ * are stale and all endpoints count (KEP-2433, KEP-4444). nodes: same-node hints instead of zones.
+ */
+static size_t hinted(const struct job *j, const uint32_t *from, size_t n, bool nodes, uint32_t *out)
+{
+	size_t kept = 0;
+	struct str me = nodes ? j->me->node : j->me->zone;
+	if (me.n == 0)
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct slice_ep *ep = j->cands[from[i]].ep;
+		size_t hints = nodes ? ep->n_for_nodes : ep->n_for_zones;
+		if (hints == 0)
+			return 0;
+		if (str_in(me, nodes ? ep->for_nodes : ep->for_zones, hints))
+			out[kept++] = from[i];
+	}
+	return kept;
+}
+
+static int selection_fill(struct job *j, struct want_svc *w, struct arena *mem)
+{
+	uint32_t *near = arena_alloc(mem, (j->n + 1) * sizeof *near);
+	if (!near)
+		return -ENOMEM;
+	w->n_cluster = choose(j, false, w->cluster);
+	w->n_local = choose(j, true, w->local);
+	size_t n = hinted(j, w->cluster, w->n_cluster, true, near);
+	if (n == 0)
+		n = hinted(j, w->cluster, w->n_cluster, false, near);
+	if (n) {
+		w->cluster = near;
+		w->n_cluster = n;
+	}
+	for (size_t i = 0; i < w->n_cluster; i++)
+		w->bes[w->cluster[i]].flags |= BE_READY;
+	for (size_t i = 0; i < w->n_local; i++)
+		w->bes[w->local[i]].flags |= BE_READY;
+	return 0;
+}
+
+static void fes_add(
+	struct want_svc *w, const struct ip *ips, size_t n, uint16_t port, uint16_t kind)
+{
+	for (size_t i = 0; i < n; i++)
+		if (ips[i].family == w->family)
+			w->fes[w->n_fes++] = (struct want_fe){ips[i], port, kind};
+}
+
+static int frontends_fill(
+	const struct svc_spec *s, const struct svc_port *p, struct want_svc *w, struct arena *mem)
+{
+	struct ip any = {.family = w->family};
+	size_t max = s->n_cluster_ips + s->n_external_ips + s->n_lb_ips + 1;
+	w->fes = arena_alloc(mem, max * sizeof *w->fes);
+	w->ranges = arena_alloc(mem, (s->n_ranges + 1) * sizeof *w->ranges);
+	if (!w->fes || !w->ranges)
+		return -ENOMEM;
+	fes_add(w, s->cluster_ips, s->n_cluster_ips, p->port, FE_CLUSTER);
+	fes_add(w, s->external_ips, s->n_external_ips, p->port, FE_EXTERNAL);
+	fes_add(w, s->lb_ips, s->n_lb_ips, p->port, FE_LB);
+	if (p->node_port)
+		fes_add(w, &any, 1, p->node_port, FE_NODEPORT);
+	for (size_t i = 0; i < s->n_ranges; i++)
+		if (s->ranges[i].net.family == w->family)
+			w->ranges[w->n_ranges++] = s->ranges[i];
+	return 0;
+}
+
+static void name_fill(
+	struct want_svc *w, const char *ns, const char *name, const struct svc_port *p)
+{
+	char number[8];
+	(void)snprintf(number, sizeof number, "%u", p->port);
+	(void)snprintf(w->name, sizeof w->name, "%s/%s:%s/%s%s", ns, name,
+		p->name[0] ? p->name : number, proto_name(p->proto), w->family == 6 ? "/v6" : "");
+}
+
+static bool has_family(const struct svc_spec *s, uint8_t family)
+{
+	for (size_t i = 0; i < s->n_cluster_ips; i++)
+		if (s->cluster_ips[i].family == family)
+			return true;
+	return false;
+}
+
+static int port_compile(
+	const struct svc_spec *s, struct job *j, struct want_svc *w, struct arena *mem)
+{
+	const struct svc_port *p = j->port;
+	w->proto = p->proto;
+	w->port = p->port;
+	w->aff_secs = s->aff_secs;
+	w->flags =
+		(uint16_t)((s->etp_local ? SVC_ETP_LOCAL : 0) | (s->itp_local ? SVC_ITP_LOCAL : 0) |
+			   (s->affinity ? SVC_AFFINITY : 0) | (s->hash ? SVC_HASH : 0) |
+			   (s->n_ranges ? SVC_SRC_RANGE : 0));
+	int r = cands_collect(j, w->family, mem);
+	r = r ? r : backends_fill(j, w, mem);
+	r = r ? r : selection_fill(j, w, mem);
+	return r ? r : frontends_fill(s, p, w, mem);
+}
+
+int compile_service(const char *ns, const char *name, const struct svc_spec *svc,
+	const struct slice_spec *const *slices, size_t n_slices, const struct where *me,
+	struct arena *mem, struct want_svc **ret)
+{
+	int n = 0;
+	if (svc->headless)
+		return 0;
+	struct want_svc *out = arena_alloc(mem, 2 * (svc->n_ports + 1) * sizeof *out);
+	if (!out)
+		return -ENOMEM;
+	for (uint8_t family = 4; family <= 6; family += 2)
+		for (size_t i = 0; i < svc->n_ports && has_family(svc, family); i++) {
+			struct job j = {&svc->ports[i], slices, n_slices, me, NULL, 0};
+			struct want_svc *w = &out[n++];
+			w->family = family;
+			name_fill(w, ns, name, &svc->ports[i]);
+			int r = port_compile(svc, &j, w, mem);
+			if (r)
+				return r;
+		}
+	*ret = out;
+	return n;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Services and EndpointSlices -> what the maps must say, as plain data. Pure: no kernel, no clock,
+ * no sockets. Rules of who gets traffic follow KEP-1669 (terminating endpoints), KEP-2086 (internal
+ * traffic policy), KEP-2433 (topology hints). */
+#ifndef XEBEC_DATAPLANE_COMPILE_H
+#define XEBEC_DATAPLANE_COMPILE_H
+
+#include "xebec/abi/maps.h"
+#include "xebec/base/arena.h"
+#include "xebec/base/jv.h"
+
+struct ip { /* family 4 or 6; IPv4 in the first four bytes */
+	uint8_t b[16];
+	uint8_t family;
+};
+int ip_parse(struct str s, struct ip *ret);			    /* -EINVAL */
+int cidr_parse(struct str s, struct ip *ret, unsigned *ret_prefix); /* host bits cleared */
+void ip_format(const struct ip *ip, char out[static 46]);
+
+struct svc_port {
+	char name[64];
+	uint16_t port, node_port;
+	uint8_t proto; /* IPPROTO_* */
+};
+struct svc_range {
+	struct ip net;
+	unsigned prefix;
+};
+/* A Service, as far as packets care. */
+struct svc_spec {
+	bool headless; /* or ExternalName: nothing to program */
+	bool affinity, etp_local, itp_local, hash;
+	uint32_t aff_secs;
+	struct svc_port *ports;
+	struct ip *cluster_ips, *external_ips, *lb_ips;
+	struct svc_range *ranges;
+	size_t n_ports, n_cluster_ips, n_external_ips, n_lb_ips, n_ranges;
+	struct arena mem; /* owns the arrays */
+};
+struct svc_spec *svc_spec_new(struct jv service); /* NULL when out of memory */
+void svc_spec_free(void *spec);
+
+struct slice_port {
+	char name[64];
+	uint16_t port; /* 0 = all ports: not programmable */
+	uint8_t proto;
+};
+struct slice_ep {
+	struct ip ip;
+	bool ready, serving, terminating;
+	struct str node;       /* "" = none */
+	struct str *for_zones; /* hints */
+	struct str *for_nodes;
+	size_t n_for_zones, n_for_nodes;
+};
+/* An EndpointSlice. */
+struct slice_spec {
+	struct slice_port *ports;
+	struct slice_ep *eps;
+	size_t n_ports, n_eps;
+	struct arena mem;
+};
+struct slice_spec *slice_spec_new(struct jv slice);
+void slice_spec_free(void *spec);
+/* "kubernetes.io/service-name", escapes not decoded; empty when absent. */
+struct str slice_service(struct jv slice);
+
+/* ------------------------------------------------------------------ result */
+struct want_fe {
+	struct ip ip; /* all zero for node ports */
+	uint16_t port;
+	uint16_t kind; /* enum xb_fe_kind */
+};
+struct want_be {
+	struct ip ip;
+	uint16_t port;
+	uint16_t flags; /* enum xb_be_flag */
+};
+/* One service port in one address family. */
+struct want_svc {
+	char name[XB_NAME_LEN]; /* "namespace/name:port/PROTO", with "/v6" for IPv6: unique */
+	uint8_t proto, family;
+	uint16_t port, flags;
+	uint32_t aff_secs;
+	struct want_fe *fes;
+	struct want_be *bes;	   /* every known endpoint, ready or not, each once */
+	uint32_t *cluster, *local; /* those that take new flows: indices into bes */
+	struct svc_range *ranges;
+	size_t n_fes, n_bes, n_cluster, n_local, n_ranges;
+};
+
+struct where { /* this node */
+	struct str node, zone;
+};
+/* Fills *ret with an array in the arena. Returns its length or -ENOMEM. */
+int compile_service(const char *ns, const char *name, const struct svc_spec *svc,
+	const struct slice_spec *const *slices, size_t n_slices, const struct where *me,
+	struct arena *mem, struct want_svc **ret);
+
+#endif

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Reading Services and EndpointSlices: the fields that packets depend on. */
+#include "compile.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+
+int ip_parse(struct str s, struct ip *ret)
+{
+	char z[64];
+	struct ip ip = {0};
+	if (str_copy(z, sizeof z, s))
+		return -EINVAL;
+	if (inet_pton(AF_INET, z, ip.b) == 1)
+		ip.family = 4;
+	else if (inet_pton(AF_INET6, z, ip.b) == 1)
+		ip.family = 6;
+	else
+		return -EINVAL;
+	*ret = ip;
+	return 0;
+}
+
+void ip_format(const struct ip *ip, char out[static 46])
+{
+	if (!inet_ntop(ip->family == 6 ? AF_INET6 : AF_INET, ip->b, out, 46))
+		out[0] = 0;
+}
+
+int cidr_parse(struct str s, struct ip *ret, unsigned *ret_prefix)
+{
+	struct str addr = str_cut(&s, '/');
+	struct ip ip;
+	uint64_t prefix;
+	if (ip_parse(addr, &ip) || str_u64(s, &prefix) || prefix > (ip.family == 4 ? 32 : 128))
+		return -EINVAL;
+	for (unsigned i = 0; i < 128; i++)
+		if (i >= prefix)
+			ip.b[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
+	*ret = ip;
+	*ret_prefix = (unsigned)prefix;
+	return 0;
+}
+
+static uint8_t proto_of(struct jv v)
+{
+	if (jv_is_str(v, "UDP"))
+		return IPPROTO_UDP;
+	return jv_is_str(v, "SCTP") ? IPPROTO_SCTP : IPPROTO_TCP;
+}
+
+/* Room for every element of a JSON array. */
+static void *array_of(struct arena *a, struct jv list, size_t size)
+{
+	size_t n = jv_len(list);
+	return arena_alloc(a, (n ? n : 1) * size);
+}
+
+static size_t ips_read(struct arena *a, struct jv list, const char *member, struct ip **ret)
+{
+	struct ip *ips = array_of(a, list, sizeof *ips);
+	size_t n = 0;
+	*ret = ips;
+	jv_each (it, list) {
+		struct jv v = member ? jv_get(it.v, member) : it.v;
+		/* ipMode Proxy: the balancer terminates, the address is not ours (KEP-1860) */
+		if (member && jv_is_str(jv_get(it.v, "ipMode"), "Proxy"))
+			continue;
+		if (ips && jv_type(v) == JV_STRING && ip_parse(jv_raw_str(v), &ips[n]) == 0)
+			n++;
+	}
+	return n;
+}
+
+static void svc_ports_read(struct svc_spec *s, struct jv list)
+{
+	s->ports = array_of(&s->mem, list, sizeof *s->ports);
+	jv_each (it, list) {
+		if (!s->ports)
+			return;
+		struct svc_port *p = &s->ports[s->n_ports];
+		int64_t port = jv_int(jv_get(it.v, "port"), 0);
+		if (port < 1 || port > 65535 ||
+			jv_copy(jv_get(it.v, "name"), p->name, sizeof p->name))
+			continue;
+		p->port = (uint16_t)port;
+		p->node_port = (uint16_t)jv_int(jv_get(it.v, "nodePort"), 0);
+		p->proto = proto_of(jv_get(it.v, "protocol"));
+		s->n_ports++;
+	}
+}
+
+static void svc_ranges_read(struct svc_spec *s, struct jv list)
+{
+	s->ranges = array_of(&s->mem, list, sizeof *s->ranges);
+	jv_each (it, list) {
+		struct svc_range *r = s->ranges ? &s->ranges[s->n_ranges] : NULL;
+		if (r && cidr_parse(jv_raw_str(it.v), &r->net, &r->prefix) == 0)
+			s->n_ranges++;
+	}
+}
+
+static void svc_addresses_read(struct svc_spec *s, struct jv v)
+{
+	struct jv spec = jv_get(v, "spec");
+	struct jv ips = jv_get(spec, "clusterIPs");
+	s->n_cluster_ips = ips_read(&s->mem, ips, NULL, &s->cluster_ips);
+	if (s->n_cluster_ips == 0) { /* objects of an old client */
+		s->cluster_ips = arena_alloc(&s->mem, sizeof *s->cluster_ips);
+		if (s->cluster_ips &&
+			ip_parse(jv_raw_str(jv_get(spec, "clusterIP")), s->cluster_ips) == 0)
+			s->n_cluster_ips = 1;
+	}
+	s->n_external_ips = ips_read(&s->mem, jv_get(spec, "externalIPs"), NULL, &s->external_ips);
+	s->n_lb_ips =
+		ips_read(&s->mem, jv_path(v, "status.loadBalancer.ingress"), "ip", &s->lb_ips);
+}
+
+struct svc_spec *svc_spec_new(struct jv v)
+{
+	struct svc_spec *s = calloc(1, sizeof *s);
+	if (!s)
+		return NULL;
+	struct jv spec = jv_get(v, "spec");
+	struct jv notes = jv_path(v, "metadata.annotations");
+	s->affinity = jv_is_str(jv_get(spec, "sessionAffinity"), "ClientIP");
+	s->aff_secs = (uint32_t)jv_int(
+		jv_path(spec, "sessionAffinityConfig.clientIP.timeoutSeconds"), 10800);
+	s->etp_local = jv_is_str(jv_get(spec, "externalTrafficPolicy"), "Local");
+	s->itp_local = jv_is_str(jv_get(spec, "internalTrafficPolicy"), "Local");
+	s->hash = jv_is_str(jv_get(notes, "xebec.io/balance"), "hash");
+	svc_ports_read(s, jv_get(spec, "ports"));
+	svc_ranges_read(s, jv_get(spec, "loadBalancerSourceRanges"));
+	svc_addresses_read(s, v);
+	s->headless = s->n_cluster_ips == 0 || jv_is_str(jv_get(spec, "type"), "ExternalName");
+	return s;
+}
+
+void svc_spec_free(void *spec)
+{
+	struct svc_spec *s = spec;
+	if (!s)
+		return;
+	arena_free(&s->mem);
+	free(s);
+}
+
+static struct str str_keep(struct arena *a, struct str s)
+{
+	char *z = arena_strdup(a, s);
+	return z ? (struct str){.p = z, .n = s.n} : (struct str){.p = "", .n = 0};
+}
+
+static size_t hints_read(struct arena *a, struct jv list, struct str **ret)
+{
+	struct str *names = array_of(a, list, sizeof *names);
+	size_t n = 0;
+	*ret = names;
+	jv_each (it, list)
+		if (names)
+			names[n++] = str_keep(a, jv_raw_str(jv_get(it.v, "name")));
+	return n;
+}
+
+static void slice_ports_read(struct slice_spec *s, struct jv list)
+{
+	s->ports = array_of(&s->mem, list, sizeof *s->ports);
+	jv_each (it, list) {
+		if (!s->ports)
+			return;
+		struct slice_port *p = &s->ports[s->n_ports];
+		int64_t port = jv_int(jv_get(it.v, "port"), 0);
+		if (port < 1 || port > 65535 ||
+			jv_copy(jv_get(it.v, "name"), p->name, sizeof p->name))
+			continue;
+		p->port = (uint16_t)port;
+		p->proto = proto_of(jv_get(it.v, "protocol"));
+		s->n_ports++;
+	}
+}
+
+static void slice_ep_read(struct slice_spec *s, struct jv v)
+{
+	struct slice_ep *ep = &s->eps[s->n_eps];
+	struct jv cond = jv_get(v, "conditions"), hints = jv_get(v, "hints");
+	/* More than one address means the same pod again; consumers use the first (API docs). */
+	if (ip_parse(jv_raw_str(jv_path(v, "addresses.0")), &ep->ip))
+		return;
+	ep->ready = jv_bool(jv_get(cond, "ready"), true);
+	ep->terminating = jv_bool(jv_get(cond, "terminating"), false);
+	ep->serving = jv_bool(jv_get(cond, "serving"), ep->ready);
+	ep->node = str_keep(&s->mem, jv_raw_str(jv_get(v, "nodeName")));
+	ep->n_for_zones = hints_read(&s->mem, jv_get(hints, "forZones"), &ep->for_zones);
+	ep->n_for_nodes = hints_read(&s->mem, jv_get(hints, "forNodes"), &ep->for_nodes);
+	s->n_eps++;
+}
+
+struct slice_spec *slice_spec_new(struct jv v)
+{
+	struct slice_spec *s = calloc(1, sizeof *s);
+	if (!s)
+		return NULL;
+	struct jv eps = jv_get(v, "endpoints");
+	slice_ports_read(s, jv_get(v, "ports"));
+	s->eps = array_of(&s->mem, eps, sizeof *s->eps);
+	/* FQDN slices are of no use to packets: their addresses do not parse. */
+	jv_each (it, eps)
+		if (s->eps)
+			slice_ep_read(s, it.v);
+	return s;
+}
+
+void slice_spec_free(void *spec)
+{
+	struct slice_spec *s = spec;
+	if (!s)
+		return;
+	arena_free(&s->mem);
+	free(s);
+}
+
+struct str slice_service(struct jv v)
+{
+	return jv_raw_str(jv_get(jv_path(v, "metadata.labels"), "kubernetes.io/service-name"));
+}
