@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Watch events -> dirty services -> compiler -> programmer. */
+#include "svcwatch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include "xebec/base/htab.h"
+#include "xebec/base/log.h"
+#include "xebec/base/timefmt.h"
+
+static const struct resource res_services = {"", "v1", "services", "Service", true};
+static const struct resource res_slices = {
+	"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true};
+static const struct resource res_nodes = {"", "v1", "nodes", "Node", false};
+
+/* What belongs to one Service name; exists while there is a Service, a slice or a programmed row.
+ */
+struct entry {
+	struct list dirty; /* in svcwatch.dirty, or empty */
+	int64_t since_ns;  /* first event not yet programmed */
+	struct cobj *svc;
+	struct cobj **slices;
+	size_t n_slices;
+	char (*rows)[XB_NAME_LEN]; /* names of the programmed rows */
+	size_t n_rows;
+	char *ns, *name;
+};
+
+struct svcwatch {
+	struct svcwatch_config c;
+	struct loop *loop;
+	struct programmer *prog;
+	struct informer *services, *slices, *nodes;
+	struct htab *entries; /* "ns/name" */
+	struct list dirty;
+	struct loop_task task;
+	struct loop_timer retry;
+	bool posted, synced;
+	char *zone;
+};
+
+/* ------------------------------------------------------------------ entries */
+
+static void entry_free(void *v)
+{
+	struct entry *n = v;
+	list_del(&n->dirty);
+	if (n->svc)
+		cobj_unref(n->svc);
+	for (size_t i = 0; i < n->n_slices; i++)
+		cobj_unref(n->slices[i]);
+	free(n->slices);
+	free(n->rows);
+	free(n->ns);
+	free(n->name);
+	free(n);
+}
+
+static void entry_key(struct buf *b, struct str ns, struct str name)
+{
+	buf_add_str(b, ns);
+	buf_addc(b, '/');
+	buf_add_str(b, name);
+}
+
+static struct entry *entry_get(struct svcwatch *w, struct str ns, struct str name)
+{
+	AUTO_BUF struct buf key = {0};
+	entry_key(&key, ns, name);
+	if (key.err)
+		return NULL;
+	struct entry *n = htab_get(w->entries, buf_str(&key));
+	if (n)
+		return n;
+	n = calloc(1, sizeof *n);
+	if (!n)
+		return NULL;
+	list_init(&n->dirty);
+	n->ns = str_dup(ns);
+	n->name = str_dup(name);
+	if (!n->ns || !n->name || htab_put(w->entries, buf_str(&key), n, NULL)) {
+		entry_free(n);
+		return NULL;
+	}
+	return n;
+}
+
+static void entry_drop(struct svcwatch *w, struct entry *n)
+{
+	AUTO_BUF struct buf key = {0};
+	entry_key(&key, str_of(n->ns), str_of(n->name));
+	(void)htab_del(w->entries, buf_str(&key));
+	entry_free(n);
+}
+
+static void mark(struct svcwatch *w, struct entry *n)
+{
+	if (!n->since_ns)
+		n->since_ns = time_mono();
+	if (list_empty(&n->dirty))
+		list_push(&w->dirty, &n->dirty);
+	if (w->posted || !w->synced)
+		return;
+	w->posted = true;
+	loop_post(w->loop, &w->task);
+}
+
+/* ------------------------------------------------------------------ programming */
+
+static bool row_wanted(const char *name, const struct want_svc *rows, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (strcmp(rows[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static int rows_remember(struct entry *n, const struct want_svc *rows, int count)
+{
+	char(*names)[XB_NAME_LEN] = calloc((size_t)count + 1, sizeof *names);
+	if (!names)
+		return -ENOMEM;
+	for (int i = 0; i < count; i++)
+		(void)snprintf(names[i], sizeof names[i], "%s", rows[i].name);
+	free(n->rows);
+	n->rows = names;
+	n->n_rows = (size_t)count;
+	return 0;
+}
+
+/* 0, or negative errno when something must be tried again. */
+static int rows_program(struct svcwatch *w, struct entry *n, const struct want_svc *rows, int count)
+{
+	int first = 0;
+	/* Frontends may move between the ports of a service: the old rows go first. */
+	for (size_t i = 0; i < n->n_rows; i++)
+		if (!row_wanted(n->rows[i], rows, count))
+			programmer_del(w->prog, n->rows[i]);
+	for (int i = 0; i < count; i++) {
+		struct err e = {0};
+		int r = programmer_set(w->prog, &rows[i], n->svc->rv, n->since_ns, &e);
+		if (r)
+			log_warn("service not programmed: %s", e.msg);
+		first = first ? first : r;
+	}
+	int r = rows_remember(n, rows, count);
+	return first ? first : r;
+}
+
+static int entry_program(struct svcwatch *w, struct entry *n)
+{
+	AUTO_ARENA struct arena mem = {0};
+	struct want_svc *rows = NULL;
+	const struct where me = {str_of(w->c.node), str_of(w->zone ? w->zone : "")};
+	const struct slice_spec **slices = arena_alloc(&mem, (n->n_slices + 1) * sizeof *slices);
+	size_t k = 0;
+	int count = 0;
+	if (!slices)
+		return -ENOMEM;
+	for (size_t i = 0; i < n->n_slices; i++)
+		if (n->slices[i]->decoded)
+			slices[k++] = n->slices[i]->decoded;
+	if (n->svc && n->svc->decoded)
+		count = compile_service(
+			n->ns, n->name, n->svc->decoded, slices, k, &me, &mem, &rows);
+	return count < 0 ? count : rows_program(w, n, rows, count);
+}
+
+static void flush(struct svcwatch *w)
+{
+	struct list again;
+	list_init(&again);
+	while (!list_empty(&w->dirty)) {
+		struct entry *n = list_entry(w->dirty.next, struct entry, dirty);
+		list_del(&n->dirty);
+		if (entry_program(w, n))
+			list_push(&again, &n->dirty);
+		else if (!n->svc && n->n_slices == 0)
+			entry_drop(w, n);
+		else
+			n->since_ns = 0;
+	}
+	list_each_safe (it, &again) {
+		list_del(it);
+		list_push(&w->dirty, it);
+	}
+	if (!list_empty(&w->dirty)) /* a full map: room may come */
+		(void)loop_timer_set(w->loop, &w->retry, 2 * NS_PER_SEC);
+	programmer_flush(w->prog);
+}
+
+static void on_task(struct loop_task *t)
+{
+	struct svcwatch *w = t->arg;
+	w->posted = false;
+	flush(w);
+}
+
+static void on_retry(struct loop_timer *t)
+{
+	flush(t->arg);
+}
+
+/* ------------------------------------------------------------------ events */
+
+static void *decode_service(struct jv v)
+{
+	return svc_spec_new(v);
+}
+
+static void *decode_slice(struct jv v)
+{
+	return slice_spec_new(v);
+}
+
+static void on_service(void *arg, struct cobj *old, struct cobj *new)
+{
+	struct svcwatch *w = arg;
+	struct cobj *o = new ? new : old;
+	struct entry *n = entry_get(w, str_of(o->ns), str_of(o->name));
+	if (!n)
+		return;
+	if (n->svc)
+		cobj_unref(n->svc);
+	n->svc = new ? cobj_ref(new) : NULL;
+	mark(w, n);
+}
+
+static void slice_out(struct entry *n, const char *name)
+{
+	for (size_t i = 0; i < n->n_slices; i++)
+		if (strcmp(n->slices[i]->name, name) == 0) {
+			cobj_unref(n->slices[i]);
+			n->slices[i] = n->slices[--n->n_slices];
+			return;
+		}
+}
+
+static int slice_in(struct entry *n, struct cobj *o)
+{
+	struct cobj **v = realloc(n->slices, (n->n_slices + 1) * sizeof *v);
+	if (!v)
+		return -ENOMEM;
+	n->slices = v;
+	n->slices[n->n_slices++] = cobj_ref(o);
+	return 0;
+}
+
+static void on_slice(void *arg, struct cobj *old, struct cobj *new)
+{
+	struct svcwatch *w = arg;
+	if (old) {
+		struct str name = slice_service(old->v);
+		struct entry *n = name.n ? entry_get(w, str_of(old->ns), name) : NULL;
+		if (n) {
+			slice_out(n, old->name);
+			mark(w, n);
+		}
+	}
+	if (new) {
+		struct str name = slice_service(new->v);
+		struct entry *n = name.n ? entry_get(w, str_of(new->ns), name) : NULL;
+		if (n && slice_in(n, new) == 0)
+			mark(w, n);
+	}
+}
+
+/* Only our own node counts: its zone decides which hinted endpoints are near. */
+static void on_node(void *arg, struct cobj *old, struct cobj *new)
+{
+	struct svcwatch *w = arg;
+	(void)old;
+	if (!new || strcmp(new->name, w->c.node) != 0)
+		return;
+	struct jv labels = jv_path(new->v, "metadata.labels");
+	char *zone = jv_strdup(jv_get(labels, "topology.kubernetes.io/zone"));
+	bool same = zone && strcmp(zone, w->zone ? w->zone : "") == 0;
+	if (same || !zone) {
+		free(zone);
+		return;
+	}
+	free(w->zone);
+	w->zone = zone;
+	htab_each (w->entries, it)
+		mark(w, it.value);
+}
+
+static void on_synced(void *arg)
+{
+	struct svcwatch *w = arg;
+	if (w->synced || !w->services || !w->slices || !w->nodes || !informer_synced(w->services) ||
+		!informer_synced(w->slices) || !informer_synced(w->nodes))
+		return;
+	w->synced = true;
+	flush(w);
+	programmer_synced(w->prog);
+	if (w->c.on_synced)
+		w->c.on_synced(w->c.arg);
+}
+
+/* ------------------------------------------------------------------ life */
+
+static int watch(struct svcwatch *w, const struct informer_config *part, struct informer **ret,
+	struct err *e)
+{
+	struct informer_config c = *part;
+	c.client = w->c.client;
+	c.on_synced = on_synced;
+	c.arg = w;
+	return informer_start(&c, ret, e);
+}
+
+int svcwatch_start(const struct svcwatch_config *c, struct svcwatch **ret, struct err *e)
+{
+	char field[300];
+	struct svcwatch *w = calloc(1, sizeof *w);
+	if (!w)
+		return err_set(e, ENOMEM, "InternalError", "out of memory");
+	w->c = *c;
+	w->loop = client_loop(c->client);
+	w->entries = htab_new();
+	list_init(&w->dirty);
+	w->task = (struct loop_task){.fn = on_task, .arg = w};
+	w->retry = (struct loop_timer){.fn = on_retry, .arg = w};
+	int r = w->entries ? programmer_new(c->maps, w->loop, &w->prog, e)
+			   : err_set(e, ENOMEM, "InternalError", "out of memory");
+	const struct informer_config services = {.resource = &res_services,
+		.label_selector = "!service.kubernetes.io/service-proxy-name",
+		.decode = decode_service,
+		.free_decoded = svc_spec_free,
+		.on_event = on_service};
+	const struct informer_config slices = {.resource = &res_slices,
+		.decode = decode_slice,
+		.free_decoded = slice_spec_free,
+		.on_event = on_slice};
+	(void)snprintf(field, sizeof field, "metadata.name=%s", c->node);
+	const struct informer_config nodes = {
+		.resource = &res_nodes, .field_selector = field, .on_event = on_node};
+	r = r ? r : watch(w, &services, &w->services, e);
+	r = r ? r : watch(w, &slices, &w->slices, e);
+	r = r ? r : watch(w, &nodes, &w->nodes, e);
+	if (r) {
+		svcwatch_free(w);
+		return r;
+	}
+	*ret = w;
+	return 0;
+}
+
+void svcwatch_free(struct svcwatch *w)
+{
+	if (!w)
+		return;
+	informer_free(w->services);
+	informer_free(w->slices);
+	informer_free(w->nodes);
+	loop_timer_cancel(&w->retry);
+	if (w->entries)
+		htab_free(w->entries, entry_free);
+	programmer_free(w->prog);
+	free(w->zone);
+	free(w);
+}
+
+bool svcwatch_synced(const struct svcwatch *w)
+{
+	return w->synced;
+}
+
+struct programmer *svcwatch_programmer(struct svcwatch *w)
+{
+	return w->prog;
+}
