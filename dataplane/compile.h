@@ -13,8 +13,8 @@ struct ip { /* family 4 or 6; IPv4 in the first four bytes */
 	uint8_t b[16];
 	uint8_t family;
 };
-int ip_parse(struct str s, struct ip *ret);			    /* -EINVAL */
-int cidr_parse(struct str s, struct ip *ret, unsigned *ret_prefix); /* host bits cleared */
+int ip_parse(struct str s, struct ip *ret);			       /* -EINVAL */
+int ip_cidr_parse(struct str s, struct ip *ret, unsigned *ret_prefix); /* host bits cleared */
 void ip_format(const struct ip *ip, char out[static 46]);
 
 struct svc_port {

@@ -28,7 +28,7 @@ void ip_format(const struct ip *ip, char out[static 46])
 		out[0] = 0;
 }
 
-int cidr_parse(struct str s, struct ip *ret, unsigned *ret_prefix)
+int ip_cidr_parse(struct str s, struct ip *ret, unsigned *ret_prefix)
 {
 	struct str addr = str_cut(&s, '/');
 	struct ip ip;
@@ -96,7 +96,7 @@ static void svc_ranges_read(struct svc_spec *s, struct jv list)
 	s->ranges = array_of(&s->mem, list, sizeof *s->ranges);
 	jv_each (it, list) {
 		struct svc_range *r = s->ranges ? &s->ranges[s->n_ranges] : NULL;
-		if (r && cidr_parse(jv_raw_str(it.v), &r->net, &r->prefix) == 0)
+		if (r && ip_cidr_parse(jv_raw_str(it.v), &r->net, &r->prefix) == 0)
 			s->n_ranges++;
 	}
 }
