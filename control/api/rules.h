@@ -81,42 +81,32 @@ struct cells { /* writes the "cells" array */
 	size_t n;
 	int64_t now_ns;
 };
-void cell_str(struct cells *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void cell_json(struct cells *c, struct jv v, const char *dflt); /* the string itself, or dflt */
-void cell_raw(struct cells *c, struct str s, const char *dflt); /* escapes not decoded */
+void cell_str(struct cells *c, struct str s); /* any bytes */
+void cell_raw(struct cells *c, struct jv v, const char *dflt); /* the string, or dflt if empty */
 void cell_int(struct cells *c, int64_t v);
 void cell_bool(struct cells *c, bool v);
-void cell_age(struct cells *c, struct jv timestamp); /* "5m", "<unknown>" when absent */
-void cell_labels(struct cells *c, struct jv labels); /* "a=b,c=d" or "<none>" */
-void cell_selector(struct cells *c, struct jv label_selector);
-void cell_containers(struct cells *c, struct jv pod_spec); /* two cells: names, images */
+void cell_buf(struct cells *c, const struct buf *b, const char *dflt);
+void cell_age(struct cells *c, struct jv timestamp);	   /* "5m"; "<unknown>" when absent */
+void cell_labels(struct cells *c, struct jv labels);	   /* "a=b,c=d" or "<none>" */
+void cell_selector(struct cells *c, struct jv selector);   /* meta/v1 LabelSelector */
+void age_text(struct jv timestamp, int64_t now_ns, char out[static 32]);
+void join_containers(struct jv pod_spec, const char *member, struct buf *out); /* "a,b" */
+
+/* The cell of one column, by the column's name. Columns that the schema gives a path and every
+ * "Age" need no row here. */
+struct cell_rule {
+	const char *column;
+	void (*write)(struct cells *c, struct jv obj);
+};
 
 /* --- the kind's own code --- */
 struct kind_rules {
-	/* Cross-field defaults; schema defaults are already in. */
-	void (*defaults)(json_t *obj);
-	/* Before validation of a create/update: fields this path may not set. sub "" or "status"
-	 * ... */
-	void (*prepare)(json_t *obj, const json_t *old, const char *sub);
-	/* old NULL on create. */
+	/* old NULL on create. sub "" or a subresource. Generic metadata and schema checks ran before. */
 	void (*validate)(const json_t *obj, const json_t *old, const char *sub, struct causes *c);
-	/* One call a row; must write exactly as many cells as there are columns. */
-	void (*cells)(struct cells *c, struct jv obj);
-	const struct column *columns;
-	size_t n_columns;
-	format_fn *name; /* NULL = DNS-1123 subdomain */
+	const struct cell_rule *cells; /* ends with a row without column */
+	format_fn *name;	       /* NULL = DNS-1123 subdomain */
 };
 /* The rules of a kind; never NULL (kinds without a row get the plain ones). */
 const struct kind_rules *kind_rules(const struct kind *k);
-#define COLUMNS(a) .columns = (a), .n_columns = sizeof(a) / sizeof((a)[0])
-/* Columns as (name, type, format, priority, doc). */
-#define COL(n, t, f, pr, d)                                                                        \
-	{                                                                                          \
-		.name = (n), .type = (t), .format = (f), .doc = (d), .path = NULL,                 \
-		.priority = (pr)                                                                   \
-	}
-#define COL_NAME COL("Name", "string", "name", 0, "Name of the object, unique in its namespace.")
-#define COL_AGE	 COL("Age", "string", "", 0, "Time since the object was created.")
-
 
 #endif
