@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Services and slices in, wanted rows out. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <cmocka.h>
+#include <netinet/in.h>
+#include "compile.h"
+
+#define MAX_SLICES 4
+
+struct fixture {
+	struct svc_spec *svc;
+	struct slice_spec *slices[MAX_SLICES];
+	size_t n_slices;
+	struct arena mem;
+	struct want_svc *rows;
+	int n;
+};
+
+static struct jv json(const char *z)
+{
+	struct str s = str_of(z);
+	assert_true(jv_valid(s, 32));
+	return jv_of(s);
+}
+
+static void compile_as(
+	struct fixture *f, const char *zone, const char *svc, const char *const *slices)
+{
+	const struct where me = {STR("n1"), str_of(zone)};
+	*f = (struct fixture){.svc = svc_spec_new(json(svc))};
+	for (; slices[f->n_slices]; f->n_slices++)
+		f->slices[f->n_slices] = slice_spec_new(json(slices[f->n_slices]));
+	f->n = compile_service("default", "web", f->svc,
+		(const struct slice_spec *const *)f->slices, f->n_slices, &me, &f->mem, &f->rows);
+}
+
+#define compile(f, svc, ...) compile_as(f, "", svc, (const char *const[]){__VA_ARGS__, NULL})
+
+static void done(struct fixture *f)
+{
+	svc_spec_free(f->svc);
+	for (size_t i = 0; i < f->n_slices; i++)
+		slice_spec_free(f->slices[i]);
+	arena_free(&f->mem);
+}
+
+/* "10.244.1.1:80 10.244.1.2:80" of a choice list */
+static const char *listed(const struct want_svc *w, const uint32_t *set, size_t n)
+{
+	static char out[1024];
+	size_t len = 0;
+	out[0] = 0;
+	for (size_t i = 0; i < n; i++) {
+		char ip[46];
+		ip_format(&w->bes[set[i]].ip, ip);
+		len += (size_t)snprintf(out + len, sizeof out - len, "%s%s:%u", i ? " " : "", ip,
+			w->bes[set[i]].port);
+	}
+	return out;
+}
+#define CLUSTER(w) listed((w), (w)->cluster, (w)->n_cluster)
+#define LOCAL(w)   listed((w), (w)->local, (w)->n_local)
+
+#define SVC(extra)                                                                                 \
+	"{\"metadata\":{\"name\":\"web\"},\"spec\":{\"clusterIP\":\"10.96.0.10\",\"clusterIPs\":"  \
+	"[\"10.96.0.10\"],\"ports\":[{\"port\":80,\"protocol\":\"TCP\"}]" extra "}}"
+#define EP(ip, node, cond)                                                                         \
+	"{\"addresses\":[\"" ip "\"],\"nodeName\":\"" node "\",\"conditions\":{" cond "}}"
+#define SLICE(eps)                                                                                 \
+	"{\"addressType\":\"IPv4\",\"ports\":[{\"name\":\"\",\"port\":8080,\"protocol\":\"TCP\"}]" \
+	","                                                                                        \
+	"\"endpoints\":[" eps "]}"
+#define READY "\"ready\":true"
+#define TERM  "\"ready\":false,\"serving\":true,\"terminating\":true"
+#define DEAD  "\"ready\":false,\"serving\":false,\"terminating\":true"
+
+static void plain(void **state)
+{
+	(void)state;
+	struct fixture f;
+	compile(&f, SVC(""),
+		SLICE(EP("10.244.2.1", "n2", READY) "," EP("10.244.1.1", "n1", READY)));
+	assert_int_equal(f.n, 1);
+	struct want_svc *w = f.rows;
+	assert_string_equal(w->name, "default/web:80/TCP");
+	assert_int_equal(w->proto, IPPROTO_TCP);
+	assert_string_equal(CLUSTER(w), "10.244.1.1:8080 10.244.2.1:8080");
+	assert_string_equal(LOCAL(w), "10.244.1.1:8080");
+	assert_int_equal(w->bes[0].flags, BE_READY | BE_LOCAL);
+	assert_int_equal(w->bes[1].flags, BE_READY);
+	assert_int_equal(w->n_fes, 1);
+	assert_int_equal(w->fes[0].kind, FE_CLUSTER);
+	done(&f);
+}
+
+/* KEP-1669: terminating endpoints serve only while there is no ready one, per policy. */
+static void terminating(void **state)
+{
+	(void)state;
+	struct fixture f;
+	compile(&f, SVC(""),
+		SLICE(EP("10.244.1.1", "n1", TERM) "," EP("10.244.2.1", "n2", READY) "," EP(
+			"10.244.2.2", "n2", TERM)));
+	assert_string_equal(CLUSTER(f.rows), "10.244.2.1:8080");
+	assert_string_equal(LOCAL(f.rows), "10.244.1.1:8080");
+	assert_int_equal(f.rows->n_bes, 3); /* the others keep their rows: open connections */
+	assert_int_equal(f.rows->bes[2].flags, BE_TERM);
+	done(&f);
+	compile(&f, SVC(""), SLICE(EP("10.244.1.1", "n1", DEAD) "," EP("10.244.2.2", "n2", TERM)));
+	assert_string_equal(CLUSTER(f.rows), "10.244.2.2:8080");
+	assert_string_equal(LOCAL(f.rows), "");
+	done(&f);
+	compile(&f, SVC(""), SLICE(EP("10.244.1.1", "n1", "\"ready\":false")));
+	assert_string_equal(CLUSTER(f.rows), "");
+	assert_int_equal(f.rows->n_bes, 1);
+	done(&f);
+	compile(&f, SVC(""), SLICE("{\"addresses\":[\"10.244.1.1\"]}")); /* no conditions: ready */
+	assert_string_equal(CLUSTER(f.rows), "10.244.1.1:8080");
+	done(&f);
+}
+
+static void frontends(void **state)
+{
+	(void)state;
+	struct fixture f;
+	compile(&f,
+		"{\"spec\":{\"type\":\"LoadBalancer\",\"clusterIPs\":[\"10.96.0.10\",\"fd00::1\"],"
+		"\"externalIPs\":[\"192.0.2.1\",\"2001:db8::1\"],\"loadBalancerSourceRanges\":["
+		"\"10.1.2.3/8\",\"bad\",\"fd00::/8\"],\"externalTrafficPolicy\":\"Local\","
+		"\"sessionAffinity\":\"ClientIP\",\"sessionAffinityConfig\":{\"clientIP\":{"
+		"\"timeoutSeconds\":60}},\"ports\":[{\"name\":\"dns\",\"port\":53,\"protocol\":"
+		"\"UDP\",\"nodePort\":30053},{\"name\":\"dns-tcp\",\"port\":53}]},\"status\":{"
+		"\"loadBalancer\":{\"ingress\":[{\"ip\":\"203.0.113.1\"},{\"hostname\":\"x\"},"
+		"{\"ip\":\"203.0.113.2\",\"ipMode\":\"Proxy\"}]}}}",
+		SLICE(EP("10.244.1.1", "n1", READY)));
+	assert_int_equal(f.n, 4);
+	struct want_svc *w = &f.rows[0];
+	assert_string_equal(w->name, "default/web:dns/UDP");
+	assert_int_equal(w->n_fes, 4);
+	const uint16_t kinds[] = {FE_CLUSTER, FE_EXTERNAL, FE_LB, FE_NODEPORT};
+	const uint16_t ports[] = {53, 53, 53, 30053};
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(w->fes[i].kind, kinds[i]);
+		assert_int_equal(w->fes[i].port, ports[i]);
+	}
+	assert_int_equal(w->flags, SVC_ETP_LOCAL | SVC_AFFINITY | SVC_SRC_RANGE);
+	assert_int_equal(w->aff_secs, 60);
+	assert_int_equal(w->n_ranges, 1);
+	assert_int_equal(w->ranges[0].net.b[0], 10);
+	assert_int_equal(w->ranges[0].net.b[1], 0);
+	assert_int_equal(w->n_bes, 0); /* the slice has no port of that name */
+	assert_string_equal(f.rows[1].name, "default/web:dns-tcp/TCP");
+	assert_string_equal(f.rows[2].name, "default/web:dns/UDP/v6");
+	assert_int_equal(f.rows[2].n_ranges, 1);
+	done(&f);
+}
+
+static void nothing_to_program(void **state)
+{
+	(void)state;
+	struct fixture f;
+	static const char *const specs[] = {"{\"spec\":{\"clusterIP\":\"None\",\"clusterIPs\":["
+					    "\"None\"],\"ports\":[{\"port\":80}]}}",
+		"{\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"x.example\"}}",
+		"{\"spec\":{\"ports\":[{\"port\":80}]}}", "{}",
+		"{\"spec\":{\"clusterIPs\":[\"10.96.0.1\"],\"ports\":[{\"port\":0},{\"port\":70000}"
+		"]}}"};
+	for (size_t i = 0; i < ARRAY_LEN(specs); i++) {
+		compile(&f, specs[i], SLICE(EP("10.244.1.1", "n1", READY)));
+		assert_int_equal(f.n, 0);
+		done(&f);
+	}
+}
+
+/* An endpoint that moves between slices is for a moment in both. */
+static void duplicates(void **state)
+{
+	(void)state;
+	struct fixture f;
+	compile(&f, SVC(""),
+		SLICE(EP("10.244.1.1", "n1", "\"ready\":false") "," EP("10.244.1.2", "n1", READY)),
+		SLICE(EP("10.244.1.1", "n1", READY)));
+	assert_int_equal(f.rows->n_bes, 2);
+	assert_string_equal(CLUSTER(f.rows), "10.244.1.1:8080 10.244.1.2:8080");
+	done(&f);
+}
+
+#define HINT(ip, node, hints)                                                                      \
+	"{\"addresses\":[\"" ip "\"],\"nodeName\":\"" node "\",\"hints\":{" hints "}}"
+#define ZONE(z)	     "\"forZones\":[{\"name\":\"" z "\"}]"
+#define NODE_HINT(n) "\"forNodes\":[{\"name\":\"" n "\"}]"
+
+static void topology(void **state)
+{
+	(void)state;
+	struct fixture f;
+	const char *both =
+		SLICE(HINT("10.244.2.1", "n2", ZONE("a")) "," HINT("10.244.2.2", "n2", ZONE("b")));
+	compile_as(&f, "a", SVC(""), (const char *const[]){both, NULL});
+	assert_string_equal(CLUSTER(f.rows), "10.244.2.1:8080");
+	assert_int_equal(f.rows->bes[1].flags & BE_READY, 0);
+	done(&f);
+	/* no zone of ours, no endpoint for our zone, an endpoint without a hint: all of them */
+	compile_as(&f, "", SVC(""), (const char *const[]){both, NULL});
+	assert_int_equal(f.rows->n_cluster, 2);
+	done(&f);
+	compile_as(&f, "c", SVC(""), (const char *const[]){both, NULL});
+	assert_int_equal(f.rows->n_cluster, 2);
+	done(&f);
+	compile_as(&f, "a", SVC(""),
+		(const char *const[]){both, SLICE(EP("10.244.2.3", "n2", READY)), NULL});
+	assert_int_equal(f.rows->n_cluster, 3);
+	done(&f);
+	compile(&f, SVC(""),
+		SLICE(HINT("10.244.1.1", "n1", NODE_HINT("n1")) "," HINT(
+			"10.244.2.2", "n2", NODE_HINT("n2"))));
+	assert_string_equal(CLUSTER(f.rows), "10.244.1.1:8080");
+	done(&f);
+}
+
+static void longest_name(void **state)
+{
+	(void)state;
+	struct fixture f = {0};
+	char ns[64], svc[400];
+	memset(ns, 'n', 63);
+	ns[63] = 0;
+	(void)snprintf(svc, sizeof svc,
+		"{\"spec\":{\"clusterIPs\":[\"10.96.0.1\",\"fd00::1\"],\"ports\":[{\"name\":\"%s\","
+		"\"port\":1,\"protocol\":\"SCTP\"}]}}",
+		ns);
+	const struct where me = {STR("n1"), STR("")};
+	f.svc = svc_spec_new(json(svc));
+	f.n = compile_service(ns, ns, f.svc, NULL, 0, &me, &f.mem, &f.rows);
+	assert_int_equal(f.n, 2);
+	assert_string_not_equal(f.rows[0].name, f.rows[1].name);
+	assert_non_null(strstr(f.rows[1].name, "/SCTP/v6"));
+	done(&f);
+}
+
+static void addresses(void **state)
+{
+	(void)state;
+	struct ip ip;
+	unsigned prefix;
+	assert_int_equal(ip_parse(STR("10.0.0.1"), &ip), 0);
+	assert_int_equal(ip.family, 4);
+	assert_int_equal(ip_parse(STR("fd00::1"), &ip), 0);
+	assert_int_equal(ip.family, 6);
+	assert_int_not_equal(ip_parse(STR("10.0.0"), &ip), 0);
+	assert_int_not_equal(ip_parse(STR(""), &ip), 0);
+	assert_int_equal(ip_cidr_parse(STR("10.255.3.4/9"), &ip, &prefix), 0);
+	assert_int_equal(ip.b[1], 128);
+	assert_int_equal(prefix, 9);
+	assert_int_not_equal(ip_cidr_parse(STR("10.0.0.0/33"), &ip, &prefix), 0);
+	assert_int_not_equal(ip_cidr_parse(STR("10.0.0.0"), &ip, &prefix), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(plain), cmocka_unit_test(terminating),
+		cmocka_unit_test(frontends), cmocka_unit_test(nothing_to_program),
+		cmocka_unit_test(duplicates), cmocka_unit_test(topology),
+		cmocka_unit_test(longest_name), cmocka_unit_test(addresses)};
+	return cmocka_run_group_tests_name("compile", tests, NULL, NULL);
+}
