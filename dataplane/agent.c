@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The agent: composes host network, maps, CNI, node routes and services on one loop. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include "agent.h"
+#include "cni.h"
+#include "host.h"
+#include "noderoutes.h"
+#include "svcwatch.h"
+#include "xebec/base/httpd.h"
+#include "xebec/base/log.h"
+#include "xebec/base/timefmt.h"
+
+struct agent {
+	struct agent_config cfg;
+	char pin_dir[256], conf_dir[256], bin_dir[256], sock[256];
+	struct hostnet net;
+	struct maps *maps;
+	struct cni cni;
+	struct noderoutes *routes;
+	struct svcwatch *services;
+	struct httpd *cni_server, *metrics_server;
+	bool conf_written;
+};
+
+/* ---- CNI ---- */
+
+static void cni_request(void *srv, struct http_exchange *x)
+{
+	struct agent *a = srv;
+	AUTO_BUF struct buf out = {0};
+	if (!str_eqz(x->path, "/cni") || !str_eqz(x->method, "POST")) {
+		http_reply(x, 404, "text/plain", STR("only POST /cni is served here\n"), NULL, 0);
+		return;
+	}
+	int r = cni_handle(&a->cni, x->body, &out);
+	if (r < 0)
+		log_warn("CNI: %s", out.p ? out.p : strerror(-r));
+	http_reply(x, r < 0 ? 500 : 200, "application/json", buf_str(&out), NULL, 0);
+}
+
+static int cni_serve(struct agent *a, struct err *e)
+{
+	char addr[270];
+	struct httpd_config c = {.handler = cni_request,
+		.srv = a,
+		.loop = a->cfg.loop,
+		.max_body = 1 << 20,
+		.max_header = 16 << 10,
+		.max_conns = 256,
+		.idle_timeout_ns = 30 * NS_PER_SEC,
+		.header_timeout_ns = 30 * NS_PER_SEC};
+	(void)unlink(a->sock); /* of an agent that was killed */
+	(void)snprintf(addr, sizeof(addr), "unix:%s", a->sock);
+	int r = httpd_new(&c, &a->cni_server, e);
+	int fd = r < 0 ? r : net_listen(addr, e);
+	return fd < 0 ? fd : httpd_listen_fd(a->cni_server, fd, e);
+}
+
+/* The plugins are links to the static plugin beside this program, or to this program. */
+static int plugin_link(const struct agent *a, const char *name, struct err *e)
+{
+	char exe[256], target[280], path[300];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	if (n <= 0)
+		return err_set(e, errno, NULL, "readlink /proc/self/exe");
+	exe[n] = 0;
+	(void)snprintf(target, sizeof(target), "%s-cni", exe);
+	(void)snprintf(path, sizeof(path), "%s/%s", a->bin_dir, name);
+	(void)unlink(path);
+	if (symlink(access(target, X_OK) == 0 ? target : exe, path) < 0)
+		return err_set(e, errno, NULL, "link '%s'", path);
+	return 0;
+}
+
+/* The runtime takes the network as ready as soon as this file is there: written when the first
+ * range is known. */
+static int conf_write(struct agent *a, struct err *e)
+{
+	AUTO_BUF struct buf b = {0};
+	char path[300];
+	int r = mkdir_p(a->bin_dir, 0755);
+	if (r == 0)
+		r = mkdir_p(a->conf_dir, 0755);
+	if (r < 0)
+		return err_set(e, r, NULL, "make '%s' and '%s'", a->conf_dir, a->bin_dir);
+	if ((r = plugin_link(a, "xebec-cni", e)) < 0 || (r = plugin_link(a, "loopback", e)) < 0)
+		return r;
+	buf_adds(&b,
+		"{\"cniVersion\":\"0.4.0\",\"name\":\"xebec\",\"plugins\":[{\"type\":\"xebec-cni\","
+		"\"capabilities\":{\"portMappings\":true},\"socket\":");
+	buf_add_json_str(&b, str_of(a->sock));
+	buf_adds(&b, "}]}\n");
+	(void)snprintf(path, sizeof(path), "%s/10-xebec.conflist", a->conf_dir);
+	r = b.err ? b.err : file_write_atomic(path, buf_str(&b), 0644);
+	return r < 0 ? err_set(e, r, NULL, "write '%s'", path) : 0;
+}
+
+static void on_own_cidr(void *arg, const char *cidr)
+{
+	struct agent *a = arg;
+	struct err e = {0};
+	int r = ipam_set_range(a->cni.ipam, cidr, &e);
+	if (r == 0 && !a->conf_written)
+		r = conf_write(a, &e);
+	if (r < 0)
+		log_error("pod range %s: %s", cidr, e.msg);
+	else
+		a->conf_written = true;
+}
+
+/* ---- metrics ---- */
+
+static void process_metrics(struct buf *out)
+{
+	long pages = 0;
+	AUTO_BUF struct buf text = {0};
+	if (file_read("/proc/self/statm", 256, &text) == 0 && text.p &&
+		sscanf(text.p, "%*s %ld", &pages) == 1)
+		buf_addf(out,
+			"# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes "
+			"%ld\n",
+			pages * sysconf(_SC_PAGESIZE));
+}
+
+static void service_metrics(const struct agent *a, struct buf *out)
+{
+	struct programmer_stats s;
+	uint64_t sum = 0;
+	programmer_stats(svcwatch_programmer(a->services), &s);
+	buf_addf(out,
+		"# TYPE xebec_service_publishes_total counter\nxebec_service_publishes_total "
+		"%llu\n",
+		(unsigned long long)s.publishes);
+	buf_addf(out,
+		"# TYPE xebec_service_publish_failures_total "
+		"counter\nxebec_service_publish_failures_total %llu\n",
+		(unsigned long long)s.failures);
+	buf_addf(out,
+		"# TYPE xebec_map_rows gauge\nxebec_map_rows{map=\"svc_tab\"} "
+		"%u\nxebec_map_rows{map=\"be_tab\"} %u\n",
+		s.usage.svc, s.usage.be);
+	/* watch event -> kernel */
+	buf_adds(out, "# TYPE xebec_service_latency_seconds histogram\n");
+	for (size_t i = 0; i < ARRAY_LEN(s.latency_le); i++)
+		buf_addf(out, "xebec_service_latency_seconds_bucket{le=\"%g\"} %llu\n",
+			programmer_le_us[i] / 1e6, (unsigned long long)(sum += s.latency_le[i]));
+	buf_addf(out, "xebec_service_latency_seconds_bucket{le=\"+Inf\"} %llu\n",
+		(unsigned long long)s.latency_n);
+	buf_addf(out,
+		"xebec_service_latency_seconds_sum %g\nxebec_service_latency_seconds_count %llu\n",
+		(double)s.latency_us_sum / 1e6, (unsigned long long)s.latency_n);
+}
+
+static void metrics_request(void *srv, struct http_exchange *x)
+{
+	struct agent *a = srv;
+	AUTO_BUF struct buf out = {0};
+	if (str_eqz(x->path, "/healthz") || str_eqz(x->path, "/livez")) {
+		bool ok = svcwatch_synced(a->services);
+		http_reply(x, ok ? 200 : 503, "text/plain",
+			ok ? STR("ok") : STR("services not synced yet"), NULL, 0);
+		return;
+	}
+	if (!str_eqz(x->path, "/metrics")) {
+		http_reply(x, 404, "text/plain", STR("/metrics and /healthz are served here\n"),
+			NULL, 0);
+		return;
+	}
+	process_metrics(&out);
+	buf_addf(&out, "# TYPE xebec_pod_addresses gauge\nxebec_pod_addresses %zu\n",
+		ipam_len(a->cni.ipam));
+	service_metrics(a, &out);
+	http_reply(x, 200, "text/plain; version=0.0.4", buf_str(&out), NULL, 0);
+}
+
+static int metrics_serve(struct agent *a, struct err *e)
+{
+	struct httpd_config c = {.handler = metrics_request,
+		.srv = a,
+		.loop = a->cfg.loop,
+		.max_body = 1 << 12,
+		.max_header = 16 << 10,
+		.max_conns = 64,
+		.idle_timeout_ns = 60 * NS_PER_SEC,
+		.header_timeout_ns = 10 * NS_PER_SEC};
+	if (!a->cfg.metrics_addr)
+		return 0;
+	int r = httpd_new(&c, &a->metrics_server, e);
+	int fd = r < 0 ? r : net_listen(a->cfg.metrics_addr, e);
+	return fd < 0 ? fd : httpd_listen_fd(a->metrics_server, fd, e);
+}
+
+/* ---- start ---- */
+
+static void names_fill(struct agent *a)
+{
+	const struct agent_config *c = &a->cfg;
+	(void)snprintf(a->pin_dir, sizeof(a->pin_dir), "%s%s",
+		c->pin_dir ? c->pin_dir : "/sys/fs/bpf/xebec/", c->pin_dir ? "" : c->node_name);
+	(void)snprintf(a->conf_dir, sizeof(a->conf_dir), "%s%s",
+		c->cni_conf_dir ? c->cni_conf_dir : c->data_dir,
+		c->cni_conf_dir ? "" : "/cni/conf");
+	(void)snprintf(a->bin_dir, sizeof(a->bin_dir), "%s%s",
+		c->cni_bin_dir ? c->cni_bin_dir : c->data_dir, c->cni_bin_dir ? "" : "/cni/bin");
+	(void)snprintf(a->sock, sizeof(a->sock), "%s/cni.sock", c->run_dir);
+}
+
+static int network_start(struct agent *a, struct err *e)
+{
+	char leases[300];
+	struct host_config h = {.pin_dir = a->pin_dir,
+		.node_ip = a->cfg.node_ip,
+		.service_cidr = a->cfg.service_cidr,
+		.cluster_cidr = a->cfg.cluster_cidr};
+	(void)snprintf(leases, sizeof(leases), "%s/ipam", a->cfg.data_dir);
+	int r = ipam_open(leases, &a->cni.ipam, e);
+	if (r < 0 || (r = host_open(&h, &a->net, &a->maps, e)) < 0)
+		return r;
+	a->cni.maps = a->maps;
+	a->cni.mtu = a->cfg.mtu ? a->cfg.mtu : a->net.uplink_mtu;
+	return cni_adopt(&a->cni, e);
+}
+
+static int watches_start(struct agent *a, struct err *e)
+{
+	struct noderoutes_config nc = {.client = a->cfg.client,
+		.node_name = a->cfg.node_name,
+		.uplink_if = a->net.uplink_if,
+		.on_own_cidr = on_own_cidr,
+		.arg = a};
+	struct svcwatch_config sc = {
+		.client = a->cfg.client, .maps = a->maps, .node = a->cfg.node_name};
+	int r = noderoutes_start(&nc, &a->routes, e);
+	return r < 0 ? r : svcwatch_start(&sc, &a->services, e);
+}
+
+int agent_start(const struct agent_config *c, struct agent **ret, struct err *e)
+{
+	struct agent *a = calloc(1, sizeof(*a));
+	if (!a)
+		return err_set(e, ENOMEM, NULL, "out of memory");
+	a->cfg = *c;
+	names_fill(a);
+	int r = mkdir_p(c->run_dir, 0755);
+	r = r < 0 ? err_set(e, r, NULL, "make '%s'", c->run_dir) : network_start(a, e);
+	if (r == 0)
+		r = cni_serve(a, e);
+	if (r == 0)
+		r = watches_start(a, e);
+	if (r == 0)
+		r = metrics_serve(a, e);
+	if (r < 0) {
+		agent_free(a);
+		return r;
+	}
+	*ret = a;
+	return 0;
+}
+
+void agent_free(struct agent *a)
+{
+	if (!a)
+		return;
+	httpd_free(a->metrics_server);
+	httpd_free(a->cni_server);
+	svcwatch_free(a->services);
+	noderoutes_free(a->routes);
+	maps_free(a->maps);
+	ipam_free(a->cni.ipam);
+	free(a);
+}
