@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Paths: /api/v1/..., /apis/GROUP/VERSION/... to a kind of the schema; everything else by a table.
+ */
+#include "apiserver/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include "xebec/base/tls.h"
+#include "xebec/base/version.h"
+
+enum { SEGMENTS_MAX = 64 };
+
+/* --- resource paths --- */
+
+struct path {
+	struct str seg[SEGMENTS_MAX];
+	size_t n;
+	const char *end;
+};
+
+static int split(struct arena *a, struct str path, struct path *ret)
+{
+	if (!path.n || path.p[0] != '/')
+		return -EINVAL;
+	path.p++, path.n--;
+	while (path.n) {
+		struct str s = str_cut(&path, '/');
+		AUTO_BUF struct buf b = {0};
+		if (url_decode(s, false, &b) < 0 || ret->n == SEGMENTS_MAX)
+			return -EINVAL;
+		if (!b.len && !path.n)
+			break; /* a slash at the end */
+		char *z = arena_strdup(a, buf_str(&b));
+		if (!z)
+			return -ENOMEM;
+		ret->seg[ret->n++] = (struct str){z, b.len};
+	}
+	return 0;
+}
+
+static bool group_exists(struct str group, struct str version)
+{
+	for (size_t i = 0; i < kind_count(); i++)
+		if (str_eqz(group, kind_at(i)->group) &&
+			(!version.n || str_eqz(version, kind_at(i)->version)))
+			return true;
+	return false;
+}
+
+/* /namespaces/X/Y: Y is a subresource of the namespace only when it is one of these. */
+static bool namespace_sub(struct str s)
+{
+	return str_eqz(s, "status") || str_eqz(s, "finalize");
+}
+
+/* Everything after the subresource: the path that a proxy forwards. */
+static struct str rest_of(struct arena *a, const struct path *p, size_t from)
+{
+	AUTO_BUF struct buf b = {0};
+	for (size_t i = from; i < p->n; i++) {
+		buf_addc(&b, '/');
+		buf_add_str(&b, p->seg[i]);
+	}
+	char *z = arena_strdup(a, buf_str(&b));
+	return (struct str){z ? z : "", z ? b.len : 0};
+}
+
+/* seg[i...]: [watch] [namespaces NS] PLURAL [NAME [SUB ...]] */
+static enum route_result parse_resource(
+	struct apiserver *s, struct arena *a, const struct path *p, size_t i, struct route *rt)
+{
+	if (i < p->n && str_eqz(p->seg[i], "watch")) {
+		rt->legacy_watch = true;
+		i++;
+	}
+	if (i >= p->n)
+		return ROUTE_NOT_RESOURCE;
+	bool in_ns = str_eqz(p->seg[i], "namespaces") && i + 2 < p->n &&
+		     !(p->n == i + 3 && namespace_sub(p->seg[i + 2]));
+	if (in_ns) {
+		rt->ns = p->seg[i + 1];
+		i += 2;
+	}
+	rt->plural = p->seg[i++];
+	rt->kind = kind_by_resource(rt->group, rt->version, rt->plural);
+	if (!rt->kind)
+		return ROUTE_NO_RESOURCE;
+	if (in_ns && !rt->kind->namespaced)
+		return ROUTE_NO_RESOURCE;
+	if (i < p->n)
+		rt->name = p->seg[i++];
+	if (i < p->n)
+		rt->sub = p->seg[i++];
+	rt->rest = i < p->n ? rest_of(a, p, i) : (struct str){0};
+	if (rt->kind->namespaced && rt->name.n && !rt->ns.n)
+		return ROUTE_NO_RESOURCE;
+	rt->res = cache_resource(s->cache, rt->kind);
+	return ROUTE_OK;
+}
+
+enum route_result route_parse(
+	struct apiserver *s, struct arena *a, struct str path, struct route *rt)
+{
+	struct path p = {0};
+	if (split(a, path, &p) < 0)
+		return ROUTE_NO_GROUP;
+	size_t i;
+	if (p.n > 2 && str_eqz(p.seg[0], "api")) {
+		rt->group = STR("");
+		rt->version = p.seg[1];
+		i = 2;
+	} else if (p.n > 3 && str_eqz(p.seg[0], "apis")) {
+		rt->group = p.seg[1];
+		rt->version = p.seg[2];
+		i = 3;
+	} else {
+		return ROUTE_NOT_RESOURCE;
+	}
+	if (!group_exists(rt->group, rt->version))
+		return ROUTE_NO_GROUP;
+	return parse_resource(s, a, &p, i, rt);
+}
+
+/* --- other paths --- */
+
+static void plain_json(struct req *r, const struct buf *b)
+{
+	reply_bytes(r, 200, "application/json", buf_str(b));
+}
+
+/* A published document with a strong ETag: 304 when the client has it. */
+static void published(struct req *r, const char *type, const struct buf *b)
+{
+	unsigned char sum[32];
+	sha256(buf_str(b), sum);
+	char etag[2 * 32 + 3] = "\"";
+	for (size_t i = 0; i < 32; i++)
+		(void)snprintf(etag + 1 + 2 * i, 3, "%02X", sum[i]);
+	etag[65] = '"';
+	etag[66] = '\0';
+	struct str have = http_header_get(r->x, "if-none-match");
+	bool same = have.n && memmem(have.p, have.n, etag + 1, 64);
+	struct http_header h[] = {{STR("etag"), str_of(etag)}, {STR("vary"), STR("Accept")},
+		{STR("cache-control"), STR("public")}, {STR("content-type"), str_of(type)}};
+	r->x->ops->start(r->x, same ? 304 : 200, h, same ? 3 : 4);
+	if (!same)
+		r->x->ops->write(r->x, b->p, b->len);
+	req_finished(r, same ? 304 : 200);
+}
+
+/* Aggregated discovery only for who names exactly this form. */
+static bool wants_aggregated(struct req *r)
+{
+	struct str h = http_header_get(r->x, "accept");
+	while (h.n) {
+		struct str one = str_cut(&h, ',');
+		if (memmem(one.p, one.n, "as=APIGroupDiscoveryList", 24) &&
+			memmem(one.p, one.n, "g=apidiscovery.k8s.io", 21) &&
+			(memmem(one.p, one.n, "v=v2;", 5) ||
+				(one.n >= 4 && memcmp(one.p + one.n - 4, "v=v2", 4) == 0)))
+			return true;
+		if (memmem(one.p, one.n, "application/json", 16) && !memmem(one.p, one.n, "as=", 3))
+			return false; /* plain comes first */
+	}
+	return false;
+}
+
+static void discovery(struct req *r, bool core)
+{
+	AUTO_BUF struct buf b = {0};
+	if (wants_aggregated(r)) {
+		discovery_aggregated(core, &b);
+		published(r, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+			&b);
+		return;
+	}
+	if (core)
+		buf_addf(&b,
+			"{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],"
+			"\"serverAddressByClientCIDRs\":[{\"clientCIDR\":\"0.0.0.0/0\","
+			"\"serverAddress\":\"%s\"}]}",
+			r->srv->advertise ? r->srv->advertise : "");
+	else
+		discovery_groups(&b);
+	published(r, "application/json", &b);
+}
+
+static bool path_api(struct req *r, struct str rest)
+{
+	if (rest.n && !str_eqz(rest, "/")) {
+		AUTO_BUF struct buf b = {0};
+		struct str version = {rest.p + 1, rest.n - 1};
+		if (discovery_resources(STR(""), version, &b) < 0)
+			return false;
+		plain_json(r, &b);
+		return true;
+	}
+	discovery(r, true);
+	return true;
+}
+
+/* The APIGroup of one group, cut out of the list of all. */
+static bool one_group(struct req *r, struct str group)
+{
+	AUTO_BUF struct buf all = {0};
+	AUTO_BUF struct buf b = {0};
+	discovery_groups(&all);
+	jv_each (it, jv_get(jv_of(buf_str(&all)), "groups")) {
+		struct str g = jv_bytes(it.v);
+		if (!str_eq(jv_raw_str(jv_get(it.v, "name")), group) || g.n < 2)
+			continue;
+		buf_adds(&b, "{\"kind\":\"APIGroup\",\"apiVersion\":\"v1\",");
+		buf_add(&b, g.p + 1, g.n - 1);
+		plain_json(r, &b);
+		return true;
+	}
+	return false;
+}
+
+static bool path_apis(struct req *r, struct str rest)
+{
+	if (!rest.n || str_eqz(rest, "/")) {
+		discovery(r, false);
+		return true;
+	}
+	rest.p++, rest.n--;
+	struct str group = str_cut(&rest, '/');
+	if (!group.n)
+		return false;
+	if (!rest.n)
+		return one_group(r, group);
+	if (rest.p[rest.n - 1] == '/')
+		rest.n--;
+	AUTO_BUF struct buf b = {0};
+	if (discovery_resources(group, rest, &b) < 0)
+		return false;
+	plain_json(r, &b);
+	return true;
+}
+
+static bool path_version(struct req *r, struct str rest)
+{
+	if (rest.n)
+		return false;
+	AUTO_BUF struct buf b = {0};
+	buf_addf(&b,
+		"{\"major\":\"1\",\"minor\":\"36\",\"emulationMajor\":\"1\",\"emulationMinor\":"
+		"\"36\","
+		"\"minCompatibilityMajor\":\"1\",\"minCompatibilityMinor\":\"35\","
+		"\"gitVersion\":\"v1.36.0-xebec+%s\",\"gitCommit\":\"%s\",\"gitTreeState\":"
+		"\"clean\","
+		"\"buildDate\":\"2026-01-01T00:00:00Z\",\"goVersion\":\"none\",\"compiler\":"
+		"\"gcc\","
+		"\"platform\":\"linux/amd64\"}",
+		xebec_version(), xebec_version());
+	plain_json(r, &b);
+	return true;
+}
+
+static bool path_health(struct req *r, struct str rest)
+{
+	bool ready = str_starts(r->path, "/livez") || atomic_load(&r->srv->ready);
+	bool verbose = req_query(r, "verbose").p != NULL;
+	static const char *const checks[] = {"ping", "log", "etcd", "informer-sync"};
+	if (rest.n > 1) { /* one check */
+		for (size_t i = 0; i < ARRAY_LEN(checks); i++)
+			if (str_eqz((struct str){rest.p + 1, rest.n - 1}, checks[i])) {
+				reply_text(r, ready ? 200 : 500, ready ? "ok" : "not ready");
+				return true;
+			}
+		return false;
+	}
+	if (!verbose) {
+		reply_text(r, ready ? 200 : 500, ready ? "ok" : "not ready");
+		return true;
+	}
+	AUTO_BUF struct buf b = {0};
+	for (size_t i = 0; i < ARRAY_LEN(checks); i++)
+		buf_addf(&b, "[%c]%s %s\n", ready ? '+' : '-', checks[i], ready ? "ok" : "failed");
+	struct str p = r->path;
+	buf_addf(&b, "%.*s check %s\n", (int)p.n - 1, p.p + 1, ready ? "passed" : "failed");
+	reply_bytes(r, ready ? 200 : 500, "text/plain; charset=utf-8", buf_str(&b));
+	return true;
+}
+
+static bool path_metrics(struct req *r, struct str rest)
+{
+	if (rest.n)
+		return false;
+	AUTO_BUF struct buf b = {0};
+	metrics_write(r->srv, &b);
+	reply_bytes(r, 200, "text/plain; version=0.0.4; charset=utf-8", buf_str(&b));
+	return true;
+}
+
+/* Group versions never change at run time: the build is their hash. */
+static struct str build_hash(const char *gv)
+{
+	(void)gv;
+	return str_of(xebec_version());
+}
+
+static bool path_openapi_v3(struct req *r, struct str rest)
+{
+	AUTO_BUF struct buf b = {0};
+	struct str enc = http_header_get(r->x, "accept-encoding");
+	r->gzip_ok = enc.n >= 4 && memmem(enc.p, enc.n, "gzip", 4) != NULL;
+	if (!rest.n || str_eqz(rest, "/")) {
+		openapi_v3_index(&b, build_hash);
+		published(r, "application/json", &b);
+		return true;
+	}
+	rest.p++, rest.n--;
+	struct str root = str_cut(&rest, '/'), group = {"", 0};
+	if (str_eqz(root, "apis"))
+		group = str_cut(&rest, '/');
+	else if (!str_eqz(root, "api"))
+		return false;
+	if (openapi_v3_group(group, rest, &b) < 0)
+		return false;
+	reply_bytes(r, 200, "application/json", buf_str(&b));
+	return true;
+}
+
+static bool path_jwks(struct req *r, struct str rest)
+{
+	if (rest.n || !r->srv->jwt)
+		return false;
+	AUTO_BUF struct buf b = {0};
+	jwt_jwks(r->srv->jwt, &b);
+	reply_bytes(r, 200, "application/jwk-set+json", buf_str(&b));
+	return true;
+}
+
+static bool path_oidc(struct req *r, struct str rest)
+{
+	if ((rest.n && !str_eqz(rest, "/")) || !r->srv->jwt)
+		return false;
+	AUTO_BUF struct buf b = {0};
+	buf_addf(&b,
+		"{\"issuer\":\"%s\",\"jwks_uri\":\"https://%s/openid/v1/jwks\","
+		"\"response_types_supported\":[\"id_token\"],"
+		"\"subject_types_supported\":[\"public\"],"
+		"\"id_token_signing_alg_values_supported\":[\"ES256\"]}",
+		r->srv->issuer, r->srv->advertise ? r->srv->advertise : "kubernetes.default.svc");
+	plain_json(r, &b);
+	return true;
+}
+
+static bool path_root(struct req *r, struct str rest)
+{
+	if (rest.n)
+		return false;
+	AUTO_BUF struct buf b = {0};
+	buf_adds(&b,
+		"{\"paths\":[\"/api\",\"/api/v1\",\"/apis\",\"/healthz\",\"/livez\",\"/metrics\","
+		"\"/openapi/v3\",\"/openid/v1/jwks\",\"/readyz\",\"/version\"]}");
+	plain_json(r, &b);
+	return true;
+}
+
+static const struct {
+	const char *path;
+	bool (*fn)(struct req *r, struct str rest);
+} path_rows[] = {
+	{"/apis", path_apis},
+	{"/api", path_api},
+	{"/version", path_version},
+	{"/healthz", path_health},
+	{"/livez", path_health},
+	{"/readyz", path_health},
+	{"/metrics", path_metrics},
+	{"/openapi/v3", path_openapi_v3},
+	{"/openid/v1/jwks", path_jwks},
+	{"/.well-known/openid-configuration", path_oidc},
+	{"/", path_root},
+};
+
+bool path_nonresource(struct req *r)
+{
+	if (!str_eqz(r->method, "GET") && !str_eqz(r->method, "HEAD"))
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(path_rows); i++) {
+		size_t n = strlen(path_rows[i].path);
+		if (!str_starts(r->path, path_rows[i].path))
+			continue;
+		struct str rest = {r->path.p + n, r->path.n - n};
+		if (n == 1 || !rest.n || *rest.p == '/')
+			return path_rows[i].fn(r, rest);
+	}
+	return false;
+}
