@@ -16,9 +16,13 @@
 struct client;
 struct client_https_config {
 	struct loop *loop;
-	const char *server;		      /* "https://10.0.0.1:6443" */
-	struct str ca_pem, cert_pem, key_pem; /* PEM text, may be empty */
-	const char *token;		      /* bearer, may be NULL */
+	const char *server;	     /* "https://10.0.0.1:6443", a path prefix may follow */
+	const char *tls_server_name; /* when the certificate names another host; may be NULL */
+	/* PEM text, may be empty. Without a CA the machine's own list is trusted. */
+	struct str ca_pem, cert_pem, key_pem;
+	bool insecure;		/* do not verify the server */
+	const char *token;	/* bearer, may be NULL */
+	const char *token_file; /* read again once a minute; may be NULL */
 	const char *user_agent;
 };
 int client_new_https(const struct client_https_config *c, struct client **ret, struct err *e);
@@ -27,6 +31,7 @@ int client_new_kubeconfig(struct loop *l, const char *path, const char *user_age
 /* handler is called on `loop`'s thread with exchanges whose peer.trusted_user = user. */
 int client_new_inproc(struct loop *l, http_handler *handler, void *srv, const char *user,
 	const char *const *groups, struct client **ret, struct err *e);
+/* Cancels what is under way, without callbacks. Free informers and the like first. */
 void client_free(struct client *c);
 struct loop *client_loop(const struct client *c);
 
