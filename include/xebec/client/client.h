@@ -112,6 +112,8 @@ struct informer_config {
 	/* old NULL = added; new NULL = deleted. Both borrowed. */
 	void (*on_event)(void *arg, struct cobj *old, struct cobj *new);
 	void (*on_synced)(void *arg); /* once, after the first complete list was delivered */
+	/* A list or watch failed; it is tried again by itself. May be NULL. */
+	void (*on_error)(void *arg, const struct err *e);
 	void *arg;
 };
 int informer_start(const struct informer_config *c, struct informer **ret, struct err *e);
@@ -119,7 +121,7 @@ int informer_start(const struct informer_config *c, struct informer **ret, struc
  * added first. */
 int informer_listen(struct informer *i,
 	void (*on_event)(void *arg, struct cobj *old, struct cobj *new), void *arg);
-void informer_free(struct informer *i);
+void informer_free(struct informer *i); /* not inside its own callbacks */
 bool informer_synced(const struct informer *i);
 uint64_t informer_rv(
 	const struct informer *i); /* everything up to this resourceVersion has been delivered */
