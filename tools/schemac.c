@@ -185,7 +185,6 @@ static const struct {
 	{"intstr", "F_INT_OR_STRING"},
 	{"time", "F_TIME"},
 	{"microtime", "F_MICRO_TIME"},
-	{"duration", "F_DURATION"},
 	{"any", "F_ANY"},
 	{"schemaOrBool", "F_SCHEMA_OR_BOOL"},
 	{"schemaOrArray", "F_SCHEMA_OR_ARRAY"},

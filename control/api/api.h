@@ -35,6 +35,7 @@ const struct kind *kind_by_resource(struct str group, struct str version, struct
 const struct kind *kind_by_kind(struct str group, struct str version, struct str kind);
 size_t kind_count(void);
 const struct kind *kind_at(size_t i);
+void kind_api_version(const struct kind *k, char out[static 256]); /* "apps/v1", "v1" */
 
 /* --- decode and encode --- */
 enum media { MEDIA_JSON, MEDIA_YAML, MEDIA_PROTOBUF, MEDIA_UNSUPPORTED };

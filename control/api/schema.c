@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Lookups in the compiled schema: binary searches over the order that schemac laid down. */
+#include <stdio.h>
 #include "api/api.h"
 
 /* Compares as strcmp does: bytes first, then length. */
@@ -55,6 +56,11 @@ size_t kind_count(void)
 const struct kind *kind_at(size_t i)
 {
 	return i < api_schema.n_kinds ? &api_schema.kinds[i] : NULL;
+}
+
+void kind_api_version(const struct kind *k, char out[static 256])
+{
+	(void)snprintf(out, 256, "%s%s%s", k->group, *k->group ? "/" : "", k->version);
 }
 
 const struct type *schema_type(const struct schema *s, const char *name)

@@ -18,7 +18,6 @@ enum field_kind {
 	F_INT_OR_STRING,
 	F_TIME,
 	F_MICRO_TIME,
-	F_DURATION,
 	F_OBJECT, /* .type */
 	F_ANY,	  /* RawExtension, JSON, FieldsV1: kept as it is */
 	/* apiextensions: JSON that protobuf writes as a union with .type (JSONSchemaProps) */
