@@ -27,3 +27,12 @@ $O/tests/bpf/test_%: tests/bpf/test_%.c $O/tests/bpf/harness.o $O/libdataplane.a
 	$(CC) $(CPPFLAGS) -Itests/lib $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $O/tests/bpf/harness.o \
 		-Wl,--start-group $O/libdataplane.a $O/libclient.a $O/libbase.a -Wl,--end-group $(LDLIBS) -lcmocka
 $O/tests/bpf/harness.o: CPPFLAGS += -Itests/lib
+
+# Helpers of the network tests: tests/net/*.c, a program each.
+NET_TOOLS = $(patsubst %.c,$O/%,$(wildcard tests/net/*.c))
+.PHONY: net-binaries
+net-binaries: $(NET_TOOLS)
+$O/tests/net/%: tests/net/%.c $O/libdataplane.a $O/libclient.a $O/libbase.a | $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< \
+		-Wl,--start-group $O/libdataplane.a $O/libclient.a $O/libbase.a -Wl,--end-group $(LDLIBS)

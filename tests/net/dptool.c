@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The dataplane by hand, for network tests without an API server. Every call is a restart of the
+ * agent: maps are adopted, programs loaded anew and swapped.
+ *   dptool up PIN NODE_IP SVC_CIDR CLUSTER_CIDR
+ *   dptool pod PIN NODE_IP SVC_CIDR CLUSTER_CIDR CONTAINER NETNS IP
+ *   dptool set PIN NODE_IP SVC_CIDR CLUSTER_CIDR NODE FILE   FILE:
+ * [{"ns","name","service","slices"}]
+ */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include "attach.h"
+#include "host.h"
+#include "podlink.h"
+#include "programmer.h"
+#include "xebec/base/timefmt.h"
+
+static int fail(const struct err *e)
+{
+	fprintf(stderr, "dptool: %s\n", e->msg);
+	return 1;
+}
+
+static int do_pod(struct maps *m, char **a)
+{
+	struct err e = {0};
+	struct podlink l;
+	struct in_addr ip;
+	struct ep_info ep = {0};
+	inet_pton(AF_INET, a[2], &ip);
+	podlink_plan(&l, a[0], ip);
+	if (podlink_make(&l, a[1], "eth0", 0, &e) || attach_pod(m, l.host_ifindex, l.host_name, &e))
+		return fail(&e);
+	memcpy(ep.ip, &ip, 4);
+	memcpy(ep.mac, l.pod_mac, 6);
+	memcpy(ep.host_mac, l.host_mac, 6);
+	ep.ifindex = (uint32_t)l.host_ifindex;
+	return ep_set(m, &ep) ? 1 : 0;
+}
+
+static int set_one(struct programmer *p, const char *node, struct jv v)
+{
+	AUTO_ARENA struct arena mem = {0};
+	struct err e = {0};
+	struct slice_spec *slices[64];
+	char ns[64], name[64];
+	size_t n = 0;
+	struct want_svc *rows = NULL;
+	const struct where me = {str_of(node), STR("")};
+	struct svc_spec *svc = svc_spec_new(jv_get(v, "service"));
+	(void)jv_copy(jv_get(v, "ns"), ns, sizeof ns);
+	(void)jv_copy(jv_get(v, "name"), name, sizeof name);
+	jv_each (it, jv_get(v, "slices"))
+		if (n < ARRAY_LEN(slices))
+			slices[n++] = slice_spec_new(it.v);
+	int count = compile_service(
+		ns, name, svc, (const struct slice_spec *const *)slices, n, &me, &mem, &rows);
+	for (int i = 0; i < count; i++)
+		if (programmer_set(p, &rows[i], 1, time_mono(), &e))
+			return fail(&e);
+	svc_spec_free(svc);
+	while (n)
+		slice_spec_free(slices[--n]);
+	return 0;
+}
+
+static int do_set(struct maps *m, char **a)
+{
+	struct err e = {0};
+	struct programmer *p = NULL;
+	AUTO_BUF struct buf text = {0};
+	if (programmer_new(m, NULL, &p, &e))
+		return fail(&e);
+	if (file_read(a[1], 1 << 20, &text))
+		return 1;
+	jv_each (it, jv_of(buf_str(&text)))
+		if (set_one(p, a[0], it.v))
+			return 1;
+	programmer_synced(p);
+	programmer_settle(p);
+	programmer_free(p);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct err e = {0};
+	AUTO_MAPS struct maps *m = NULL;
+	if (argc < 6)
+		return 2;
+	struct host_config c = {.pin_dir = argv[2],
+		.node_ip = argv[3],
+		.service_cidr = argv[4],
+		.cluster_cidr = argv[5]};
+	if (host_open(&c, NULL, &m, &e))
+		return fail(&e);
+	if (strcmp(argv[1], "pod") == 0 && argc == 9)
+		return do_pod(m, argv + 6);
+	if (strcmp(argv[1], "set") == 0 && argc == 8)
+		return do_set(m, argv + 6);
+	return 0;
+}

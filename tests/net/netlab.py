@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Network namespaces for tests: nodes, pods and a client on one bridge, with no way out. Workers are
+processes inside a namespace that serve or make connections on command."""
+import atexit, json, os, shutil, subprocess, sys, tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+TOOL = os.path.join(ROOT, "build/release/tests/net/dptool")
+SVC, PODS = "10.96.0.0/16", "10.244.0.0/16"
+
+
+def sh(*cmd):
+    subprocess.run(cmd, check=True, stdout=subprocess.DEVNULL)
+
+
+class Worker:
+    """worker.py in a namespace; call(op, ...) returns its JSON answer."""
+
+    def __init__(self, ns):
+        self.p = subprocess.Popen(
+            ["nsenter", f"--net=/run/netns/{ns}", sys.executable, os.path.join(HERE, "worker.py")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def send(self, op, **kw):
+        self.p.stdin.write(json.dumps(dict(op=op, **kw)) + "\n")
+        self.p.stdin.flush()
+
+    def result(self):
+        line = self.p.stdout.readline()
+        if not line:
+            raise RuntimeError("worker died")
+        return json.loads(line)
+
+    def call(self, op, **kw):
+        self.send(op, **kw)
+        return self.result()
+
+
+class Lab:
+    def __init__(self, name):
+        self.tag = f"{name}{os.getpid() % 100000}"
+        self.dir = tempfile.mkdtemp(prefix=f"xebec-{name}-")
+        self.spaces, self.workers, self.nodes = [], {}, {}
+        atexit.register(self.close)
+        self.bpffs = os.path.join(self.dir, "bpf")
+        os.mkdir(self.bpffs)
+        sh("mount", "-t", "bpf", "bpffs", self.bpffs)
+        self.br = self.space("br")
+        self.on(self.br, "ip", "link", "add", "br0", "type", "bridge")
+        self.on(self.br, "ip", "link", "set", "br0", "up")
+        self.on(self.br, "ip", "addr", "add", "172.31.99.1/24", "dev", "br0")
+
+    def space(self, name):
+        ns = f"{self.tag}{name}"
+        sh("ip", "netns", "add", ns)
+        self.spaces.append(ns)
+        self.on(ns, "ip", "link", "set", "lo", "up")
+        return ns
+
+    def on(self, ns, *cmd):
+        sh("nsenter", f"--net=/run/netns/{ns}", *cmd)
+
+    def plug(self, ns, ip):
+        """Joins a namespace to the bridge as eth0."""
+        port = f"p{ns[-6:]}"
+        self.on(self.br, "ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns)
+        self.on(self.br, "ip", "link", "set", port, "master", "br0", "up")
+        self.on(ns, "ip", "addr", "add", f"{ip}/24", "dev", "eth0")
+        self.on(ns, "ip", "link", "set", "eth0", "up")
+
+    def node(self, name, ip):
+        ns = self.space(name)
+        self.plug(ns, ip)
+        self.nodes[name] = (ns, ip)
+        self.tool(name, "up")
+        self.workers[name] = Worker(ns)
+
+    def host(self, name, ip):
+        ns = self.space(name)
+        self.plug(ns, ip)
+        self.workers[name] = Worker(ns)
+
+    def tool(self, node, op, *args):
+        ns, ip = self.nodes[node]
+        self.on(ns, TOOL, op, os.path.join(self.bpffs, node), ip, SVC, PODS, *args)
+
+    def pod(self, node, name, ip):
+        ns = self.space(name)
+        self.tool(node, "pod", name, f"/run/netns/{ns}", ip)
+        self.workers[name] = Worker(ns)
+
+    def services(self, objects):
+        path = os.path.join(self.dir, "services.json")
+        with open(path, "w") as f:
+            json.dump(objects, f, separators=(",", ":"))
+        for n in self.nodes:
+            self.tool(n, "set", n, path)
+
+    def close(self):
+        for w in self.workers.values():
+            w.p.kill()
+            w.p.wait()
+        for ns in self.spaces:
+            subprocess.run(["ip", "netns", "del", ns])
+        subprocess.run(["umount", self.bpffs])
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Tap:
+    def __init__(self):
+        self.n, self.bad = 0, 0
+
+    def check(self, name, fn):
+        self.n += 1
+        try:
+            why = fn()
+        except Exception as e:  # a failing step is a failing test, not the end of the run
+            why = f"{type(e).__name__}: {e}"
+        self.bad += why is not None
+        print(f"{'not ok' if why else 'ok'} {self.n} - {name}" + (f"\n# {why}" if why else ""), flush=True)
+
+    def end(self):
+        print(f"1..{self.n}")
+        sys.exit(1 if self.bad else 0)

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs in one namespace. Servers say who they are and whom they see; clients report what they got.
+One JSON command a line on stdin, one JSON answer a line on stdout."""
+import json, socket, sys, threading, time
+
+held = {}
+
+
+def serve_tcp(name, s):
+    while True:
+        c, peer = s.accept()
+        threading.Thread(target=tcp_client, args=(name, c, peer), daemon=True).start()
+
+
+def tcp_client(name, c, peer):
+    f = c.makefile("rb")
+    with c:
+        for line in f:  # "SIZE": who am I, then SIZE bytes
+            n = int(line)
+            c.sendall(f"{name} {peer[0]}\n".encode() + b"x" * n)
+
+
+def serve_udp(name, s):
+    while True:
+        data, peer = s.recvfrom(65536)
+        s.sendto(f"{name} {peer[0]} {len(data)}".encode() + b"y" * max(0, len(data) - 64), peer)
+
+
+def op_serve(name, port, addr="0.0.0.0"):
+    t = socket.socket()
+    t.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    t.bind((addr, port))
+    t.listen(512)
+    u = socket.socket(type=socket.SOCK_DGRAM)
+    u.bind((addr, port))
+    threading.Thread(target=serve_tcp, args=(name, t), daemon=True).start()
+    threading.Thread(target=serve_udp, args=(name, u), daemon=True).start()
+    return {}
+
+
+def ask(c, size):
+    c.sendall(b"%d\n" % size)
+    f = c.makefile("rb")
+    who = f.readline().decode().split()
+    got = len(f.read(size)) if size else 0
+    return who, got
+
+
+def one(kind, addr, port, size, timeout):
+    if kind == "tcp":
+        with socket.create_connection((addr, port), timeout) as c:
+            c.settimeout(timeout)
+            who, got = ask(c, size)
+            return who[0], who[1], got
+    with socket.socket(type=socket.SOCK_DGRAM) as u:
+        u.settimeout(timeout)
+        u.connect((addr, port))
+        u.send(b"z" * max(size, 1))
+        data = u.recv(65536)
+        who = data.rstrip(b"y").decode().split()
+        return who[0], who[1], int(who[2])
+
+
+def op_ask(addr, port, kind="tcp", n=1, size=0, timeout=3):
+    names, peers, errors, got = {}, {}, [], 0
+    t = time.monotonic()
+    for _ in range(n):
+        try:
+            name, peer, k = one(kind, addr, port, size, timeout)
+            names[name] = names.get(name, 0) + 1
+            peers[peer] = peers.get(peer, 0) + 1
+            got += k
+        except OSError as e:
+            errors.append(type(e).__name__)
+    return dict(names=names, peers=peers, errors=errors, got=got, took=time.monotonic() - t)
+
+
+def op_hold(key, addr, port):
+    c = socket.create_connection((addr, port), 3)
+    c.settimeout(5)
+    held[key] = c
+    return dict(name=ask(c, 0)[0][0])
+
+
+def op_again(key, size=0):
+    try:
+        who, got = ask(held[key], size)
+        return dict(name=who[0], got=got)
+    except (OSError, IndexError) as e:
+        return dict(error=type(e).__name__)
+
+
+def op_traffic(addr, port, seconds):
+    """Requests on one long connection and on a new one each, until the time is over."""
+    end, ok, errors = time.monotonic() + seconds, 0, []
+    long = socket.create_connection((addr, port), 3)
+    long.settimeout(5)
+    while time.monotonic() < end:
+        try:
+            ask(long, 2000)
+            one("tcp", addr, port, 10, 5)
+            one("udp", addr, port, 10, 2)
+            ok += 3
+        except OSError as e:
+            errors.append(f"{type(e).__name__} {e}")
+            if len(errors) > 5:
+                break
+    return dict(ok=ok, errors=errors)
+
+
+for line in sys.stdin:
+    cmd = json.loads(line)
+    op = cmd.pop("op")
+    try:
+        answer = globals()["op_" + op](**cmd)
+    except Exception as e:
+        answer = dict(error=f"{type(e).__name__}: {e}")
+    print(json.dumps(answer), flush=True)
