@@ -34,12 +34,34 @@ INLINE void ct_peer_key(struct tuple *out, const struct ct_entry *e)
 	tuple_reverse(out, &e->to);
 }
 
+/* The entry of the other direction, when it is still this flow's: a reply tuple that a closed flow
+ * left behind may have been given to another. */
+INLINE struct ct_entry *ct_peer_in(void *map, const struct tuple *key, const struct ct_entry *e)
+{
+	struct tuple peer, back;
+	ct_peer_key(&peer, e);
+	struct ct_entry *o = bpf_map_lookup_elem(map, &peer);
+	if (!o)
+		return 0;
+	ct_peer_key(&back, o);
+	return tuple_eq(&back, key) ? o : 0;
+}
+
+INLINE struct ct_entry *ct_peer(const struct tuple *key, const struct ct_entry *e)
+{
+	struct ct_entry *o = ct_peer_in(&ct4, key, e);
+	return o ? o : ct_peer_in(&ctn4, key, e);
+}
+
 INLINE void ct_delete_pair(const struct tuple *key, const struct ct_entry *e)
 {
 	struct tuple mine = *key, peer;
 	ct_peer_key(&peer, e);
+	bool own = ct_peer(&mine, e) != 0;
 	bpf_map_delete_elem(&ct4, &mine);
 	bpf_map_delete_elem(&ctn4, &mine);
+	if (!own)
+		return;
 	bpf_map_delete_elem(&ct4, &peer);
 	bpf_map_delete_elem(&ctn4, &peer);
 }
@@ -55,7 +77,7 @@ GLOBAL int ct_promote(const struct tuple *key, struct ct_entry *e)
 	mine = *key;
 	me = *e;
 	ct_peer_key(&peer, &me);
-	struct ct_entry *o = bpf_map_lookup_elem(&ctn4, &peer);
+	struct ct_entry *o = ct_peer_in(&ctn4, &mine, &me);
 	if (!o || !(o->flags & CT_SEEN))
 		return 0;
 	other = *o;
@@ -73,20 +95,12 @@ GLOBAL int ct_promote(const struct tuple *key, struct ct_entry *e)
 	return 0;
 }
 
-INLINE struct ct_entry *ct_peer(const struct ct_entry *e)
-{
-	struct tuple peer;
-	ct_peer_key(&peer, e);
-	struct ct_entry *o = bpf_map_lookup_elem(&ct4, &peer);
-	return o ? o : bpf_map_lookup_elem(&ctn4, &peer);
-}
-
 /* Closed both ways, or torn: a SYN of the same tuple opens a new flow. */
-INLINE bool ct_closed(const struct ct_entry *e)
+INLINE bool ct_closed(const struct tuple *key, const struct ct_entry *e)
 {
 	if (e->flags & CT_RST)
 		return true;
-	struct ct_entry *o = ct_peer(e);
+	struct ct_entry *o = ct_peer(key, e);
 	if (!o)
 		return true;
 	return (o->flags & CT_RST) || ((o->flags & CT_FIN) && (e->flags & CT_FIN));
@@ -120,7 +134,7 @@ INLINE struct ct_entry *ct_find(struct pkt *p, __u32 now)
 	if (!e || unlikely(ct_expired(e, p->t.proto, now)))
 		return NULL;
 	bool is_syn = p->t.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-	if (unlikely(is_syn) && !(e->flags & CT_REV) && ct_closed(e)) {
+	if (unlikely(is_syn) && !(e->flags & CT_REV) && ct_closed(&p->t, e)) {
 		ct_delete_pair(&p->t, e);
 		count_n(CNT_REUSE, 0);
 		return NULL;

@@ -10,10 +10,11 @@ struct gc_run {
 };
 
 /* A pair dies together: while one direction is fresh the other one, however idle, is needed. */
-INLINE bool gc_expired(const struct ct_entry *e, __u8 proto, __u32 now)
+INLINE bool gc_expired(const struct tuple *k, const struct ct_entry *e, __u32 now)
 {
 	__u32 idle = now - e->last;
-	struct ct_entry *o = ct_peer(e);
+	__u8 proto = k->proto;
+	struct ct_entry *o = ct_peer(k, e);
 	if (proto == IPPROTO_TCP && idle > cfg.t_close && o &&
 		((o->flags & CT_RST) || (o->flags & e->flags & CT_FIN)))
 		return true;
@@ -33,7 +34,7 @@ INLINE long gc_entry(void *map, const struct tuple *key, struct ct_entry *e, str
 {
 	struct tuple k = *key;
 	g->checked++;
-	bool expired = gc_expired(e, k.proto, g->now);
+	bool expired = gc_expired(&k, e, g->now);
 	if (!expired && !gc_stale(e, k.proto))
 		return 0;
 	g->expired += expired;

@@ -13,9 +13,13 @@ INLINE int ct_claim(const struct tuple *rev_key, const struct ct_entry *rev, __u
 {
 	struct ct_entry *old = bpf_map_lookup_elem(&ct4, rev_key);
 	if (old) {
-		if (!ct_expired(old, rev_key->proto, now) && !ct_closed(old) &&
+		if (!ct_expired(old, rev_key->proto, now) && !ct_closed(rev_key, old) &&
 			!tuple_eq(&old->to, &rev->to))
 			return -1;
+		struct tuple fwd;
+		ct_peer_key(&fwd, old);
+		if (ct_peer_in(&ct4, rev_key, old))
+			bpf_map_delete_elem(&ct4, &fwd);
 		bpf_map_delete_elem(&ct4, rev_key);
 	}
 	if (!bpf_map_update_elem(&ctn4, rev_key, rev, BPF_NOEXIST))
@@ -52,7 +56,8 @@ GLOBAL int ct_claim_port(struct ct_entry *fwd, struct ct_entry *rev, __u32 now)
 
 /* Makes the flow's entries: p->t -> fwd->to and back. On a race with another CPU the first wins and
  * *fwd becomes its entry. 0 or -DROP_x. */
-INLINE int ct_create(struct pkt *p, struct ct_entry *fwd, __u32 rev_iif, __u16 rev_flags, __u32 now)
+INLINE int ct_create(
+	const struct pkt *p, struct ct_entry *fwd, __u32 rev_iif, __u16 rev_flags, __u32 now)
 {
 	struct ct_entry rev = {
 		.last = now,

@@ -4,39 +4,9 @@
 #ifndef XEBEC_BPF_WALK_H
 #define XEBEC_BPF_WALK_H
 
-#include "lib/drop.h"
 #include "lib/frag.h"
 #include "lib/icmp.h"
-
-#define NOT_OURS 0x100 /* no verdict: larger than any */
-
-/* What must be answered instead of forwarded: TTL used up, or too big for the path. NOT_OURS = go
- * on. */
-INLINE int forward_check(struct __sk_buff *skb, const struct pkt *p, const struct out *o)
-{
-	if (unlikely(p->ttl <= 1) && out_hop(o) && p->hook != HOOK_HOST) {
-		int r = reject_icmp(skb, p, ICMP_TTL_EXCEEDED, 0, cfg.node_ip4);
-		return r < 0 ? -DROP_TTL : r;
-	}
-	if (unlikely(o->mtu) && (p->frag_field & IP_DF))
-		return reject_icmp(skb, p, ICMP_FRAG_NEEDED, o->mtu, a32(p->t.daddr));
-	return NOT_OURS;
-}
-
-/* Translates and delivers a packet of a tracked flow. */
-INLINE int walk_send(
-	struct __sk_buff *skb, const struct pkt *p, const struct tuple *to, __u16 flags)
-{
-	struct out o = {};
-	bool to_host = (flags & (CT_REV | CT_TO_HOST)) == (CT_REV | CT_TO_HOST);
-	int r = out_find(skb, p, to, to_host, &o);
-	if (r)
-		return r;
-	r = forward_check(skb, p, &o);
-	if (r != NOT_OURS)
-		return r;
-	return out_rewrite_send(skb, p, to, &o);
-}
+#include "lib/plain.h"
 
 INLINE void flow_targets(
 	const struct pkt *p, const struct choice *c, struct ct_entry *fwd, __u32 *rev_iif)
@@ -124,8 +94,10 @@ INLINE int walk(struct __sk_buff *skb, struct pkt *p)
 	}
 	__u32 now = now_tick();
 	struct ct_entry *e = ct_find(p, now);
-	if (!e)
-		return walk_new(skb, p, now);
+	if (!e) {
+		int r = walk_new(skb, p, now);
+		return r == NOT_OURS ? walk_plain(skb, p, now) : r;
+	}
 	if (unlikely(e->iif && e->iif != p->ifindex))
 		return p->hook == HOOK_POD ? -DROP_SPOOF : NOT_OURS;
 	struct tuple to = e->to;
@@ -146,34 +118,23 @@ INLINE int walk_reply(struct __sk_buff *skb, struct pkt *p)
 		if (r)
 			return r == 1 ? NOT_OURS : r;
 	} else if (p->kind == PKT_FLOW) {
-		struct ct_entry *e = ct_find(p, now_tick());
-		if (!e || !(e->flags & CT_REV))
+		__u32 now = now_tick();
+		struct ct_entry *e = ct_find(p, now);
+		if (!e && p->hook == HOOK_TO_POD) {
+			int r = plain_to_pod(p, &to, now);
+			if (r)
+				return r;
+		} else if (!e || (e->svc && !(e->flags & CT_REV))) {
 			return NOT_OURS;
-		to = e->to;
-		be_count(e, p, false);
+		} else {
+			to = e->to;
+			be_count(e, p, false);
+		}
 	} else {
 		return NOT_OURS;
 	}
 	int r = pkt_rewrite(skb, p, &to, 0, 0);
 	return r ? r : PASS;
-}
-
-/* A packet that is no service's, straight to a pod of this node, past the stack. Anything special
- * is left to the stack. */
-INLINE int walk_direct(struct __sk_buff *skb, const struct pkt *p)
-{
-	struct out o = {};
-	struct xb_ep *ep = ep_find(p->t.daddr);
-	if (!ep || p->ttl <= 1)
-		return PASS;
-	out_pod(&o, ep);
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct iphdr *ip = data + ETH_HLEN;
-	if ((void *)(ip + 1) > end)
-		return PASS;
-	mac_store(data, &o.macs);
-	ip_header_update(ip, 0, 1);
-	return out_send(skb, p, &o);
 }
 
 #endif

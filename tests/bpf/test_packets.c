@@ -439,6 +439,84 @@ static void reply_clash(void **state)
 	assert_packet(&k, VIP, 80, POD_A, 40000);
 }
 
+/* A direct connection with the tuple that a translated one has behind the translation. */
+static void direct_clash(void **state)
+{
+	(void)state;
+	svc_put(1, VIP, 80, IPPROTO_TCP, FE_CLUSTER, 0, one_b, 1);
+	handshake(40000);
+	struct packet k =
+		tcp(.src = POD_A, .sport = 40000, .dst = POD_B, .dport = 8080, .tcp_flags = F_SYN);
+	assert_int_equal(from_pod_a(&k), V_REDIRECT);
+	struct packet_view v = packet_view(&k);
+	assert_packet(&k, POD_A, v.sport, POD_B, 8080);
+	assert_int_not_equal(v.sport, 40000);
+	k = tcp(.src = POD_B, .sport = 8080, .dst = POD_A, .dport = v.sport,
+		.tcp_flags = F_SYN | F_ACK);
+	assert_int_equal(from_pod_b(&k), V_REDIRECT);
+	assert_packet(&k, POD_B, 8080, POD_A, 40000);
+	k = tcp(.src = POD_A, .sport = 40000, .dst = POD_B, .dport = 8080, .tcp_flags = F_ACK);
+	assert_int_equal(from_pod_a(&k), V_REDIRECT);
+	assert_packet(&k, POD_A, v.sport, POD_B, 8080);
+	/* the service connection goes on beside it */
+	k = tcp(.src = POD_B, .sport = 8080, .dst = POD_A, .dport = 40000, .tcp_flags = F_ACK);
+	assert_int_equal(from_pod_b(&k), V_REDIRECT);
+	assert_packet(&k, VIP, 80, POD_A, 40000);
+}
+
+/* The same after the service connection was closed: nothing of it is left in the way. */
+static void direct_after_close(void **state)
+{
+	(void)state;
+	svc_put(1, VIP, 80, IPPROTO_TCP, FE_CLUSTER, 0, one_b, 1);
+	handshake(40000);
+	struct packet k = tcp(.src = POD_A, .sport = 40000, .dst = VIP, .dport = 80,
+		.tcp_flags = F_FIN | F_ACK);
+	from_pod_a(&k);
+	k = tcp(.src = POD_B, .sport = 8080, .dst = POD_A, .dport = 40000,
+		.tcp_flags = F_FIN | F_ACK);
+	from_pod_b(&k);
+	k = tcp(.src = POD_A, .sport = 40000, .dst = POD_B, .dport = 8080, .tcp_flags = F_SYN);
+	assert_int_equal(from_pod_a(&k), V_REDIRECT);
+	assert_packet(&k, POD_A, 40000, POD_B, 8080);
+	k = tcp(.src = POD_B, .sport = 8080, .dst = POD_A, .dport = 40000,
+		.tcp_flags = F_SYN | F_ACK);
+	assert_int_equal(from_pod_b(&k), V_REDIRECT);
+	assert_packet(&k, POD_B, 8080, POD_A, 40000);
+	assert_int_equal(entries(MAP_ct4), 0);
+}
+
+/* A reply tuple that a closed flow left behind now belongs to another flow: when the first client
+ * port comes back, it must not find the other's entry. */
+static void left_behind_reply_tuple(void **state)
+{
+	(void)state;
+	svc_put(1, VIP, 80, IPPROTO_TCP, FE_CLUSTER, 0, one_b, 1);
+	svc_put(2, "10.96.0.11", 80, IPPROTO_TCP, FE_CLUSTER, 0, one_b, 1);
+	handshake(40000);
+	struct packet k = tcp(.src = POD_A, .sport = 40000, .dst = VIP, .dport = 80,
+		.tcp_flags = F_FIN | F_ACK);
+	from_pod_a(&k);
+	k = tcp(.src = POD_B, .sport = 8080, .dst = POD_A, .dport = 40000,
+		.tcp_flags = F_FIN | F_ACK);
+	from_pod_b(&k);
+	k = tcp(.src = POD_A, .sport = 40000, .dst = "10.96.0.11", .dport = 80, .tcp_flags = F_SYN);
+	assert_int_equal(from_pod_a(&k), V_REDIRECT);
+	assert_packet(&k, POD_A, 40000, POD_B, 8080);
+	k = tcp(.src = POD_A, .sport = 40000, .dst = VIP, .dport = 80, .tcp_flags = F_SYN);
+	assert_int_equal(from_pod_a(&k), V_REDIRECT);
+	struct packet_view v = packet_view(&k);
+	assert_int_not_equal(v.sport, 40000);
+	k = tcp(.src = POD_B, .sport = 8080, .dst = POD_A, .dport = v.sport,
+		.tcp_flags = F_SYN | F_ACK);
+	from_pod_b(&k);
+	assert_packet(&k, VIP, 80, POD_A, 40000);
+	k = tcp(.src = POD_B, .sport = 8080, .dst = POD_A, .dport = 40000,
+		.tcp_flags = F_SYN | F_ACK);
+	from_pod_b(&k);
+	assert_packet(&k, "10.96.0.11", 80, POD_A, 40000);
+}
+
 static void icmp_error_inner(void **state)
 {
 	(void)state;
@@ -774,6 +852,7 @@ int main(void)
 		T(clusterip_remote), T(clusterip_to_other_node), T(nodeport_local),
 		T(nodeport_remote), T(nodeport_on_other_address), T(traffic_policy_local),
 		T(spread_and_affinity), T(same_flow_same_backend), T(tuple_reuse), T(reply_clash),
+		T(direct_clash), T(direct_after_close), T(left_behind_reply_tuple),
 		T(icmp_error_inner), T(icmp_error_snat), T(fragments), T(fragment_checksum),
 		T(ip_options), T(ttl_used_up), T(source_ranges), T(host_to_service),
 		T(host_network_backend), T(direct_to_pod), T(not_ours_unchanged), T(truncated),

@@ -96,6 +96,14 @@ class Lab:
         for n in self.nodes:
             self.tool(n, "set", n, path)
 
+    def counters(self, node):
+        """Drops and events by number (include/xebec/abi/drop.def, stat.h)."""
+        out = subprocess.run(["bpftool", "-j", "map", "dump", "pinned", f"{self.bpffs}/{node}/stat"],
+                             capture_output=True, text=True, check=True).stdout
+        rows = [e.get("formatted", e) for e in json.loads(out)]
+        sums = {r["key"]: sum(v["value"]["pkts"] for v in r["values"]) for r in rows}
+        return {k: v for k, v in sums.items() if v}
+
     def close(self):
         for w in self.workers.values():
             w.p.kill()

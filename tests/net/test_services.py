@@ -104,6 +104,8 @@ def swaps():
             lab.tool(n, "up")
         done += 1
     results = [W[who].result() for who, _, _ in runs]
+    for n in lab.nodes:
+        print(f"# {n} counters {lab.counters(n)}")
     bad = [r for r in results if r.get("error") or r["errors"] or r["ok"] < 50]
     print(f"# {done} swaps on two nodes, {sum(r.get('ok', 0) for r in results)} requests")
     return f"{bad}" if bad or done < 20 else None

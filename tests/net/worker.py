@@ -96,13 +96,16 @@ def op_traffic(addr, port, seconds):
     long = socket.create_connection((addr, port), 3)
     long.settimeout(5)
     while time.monotonic() < end:
+        step, t = "old connection", time.monotonic()
         try:
             ask(long, 2000)
+            step = "new connection"
             one("tcp", addr, port, 10, 5)
+            step = "datagram"
             one("udp", addr, port, 10, 2)
             ok += 3
         except OSError as e:
-            errors.append(f"{type(e).__name__} {e}")
+            errors.append(f"{step}: {type(e).__name__} {e} after {time.monotonic() - t:.1f} s, {end - t:.1f} s left")
             if len(errors) > 5:
                 break
     return dict(ok=ok, errors=errors)

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause OR GPL-2.0-only
+ * Packets that are no service's. */
+#ifndef XEBEC_BPF_PLAIN_H
+#define XEBEC_BPF_PLAIN_H
+
+#include "lib/send.h"
+
+/* A flow that is no service's may have the very tuple that a translated one has behind the
+ * translation: its replies would be taken for the other's. Remains of a closed flow go; beside a
+ * live one the newcomer gets another source port. NOT_OURS = nothing in the way; 0 = *fwd says what
+ * to do; -DROP_x. */
+INLINE int plain_clash(const struct pkt *p, struct ct_entry *fwd, __u32 now)
+{
+	struct tuple rev;
+	if (p->kind != PKT_FLOW || p->later_frag)
+		return NOT_OURS;
+	if (p->t.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		return NOT_OURS;
+	tuple_reverse(&rev, &p->t);
+	struct ct_entry *old = bpf_map_lookup_elem(&ct4, &rev);
+	if (!old)
+		old = bpf_map_lookup_elem(&ctn4, &rev);
+	if (likely(!old))
+		return NOT_OURS;
+	if (ct_expired(old, rev.proto, now) || ct_closed(&rev, old)) {
+		ct_delete_pair(&rev, old);
+		return NOT_OURS;
+	}
+	fwd->to = p->t;
+	fwd->last = fwd->created = now;
+	fwd->flags = CT_HALF;
+	return ct_create(p, fwd, 0, p->hook == HOOK_TO_POD ? CT_TO_HOST : 0, now);
+}
+
+GLOBAL int walk_plain(struct __sk_buff *skb, const struct pkt *p, __u32 now)
+{
+	struct ct_entry fwd = {};
+	if (!p)
+		return NOT_OURS;
+	int r = plain_clash(p, &fwd, now);
+	return r ? r : walk_send(skb, p, &fwd.to, fwd.flags);
+}
+
+/* The same where the packet stays on its way: *to is what it must carry. */
+GLOBAL int plain_to_pod(const struct pkt *p, struct tuple *to, __u32 now)
+{
+	struct ct_entry fwd = {};
+	if (!p || !to)
+		return NOT_OURS;
+	int r = plain_clash(p, &fwd, now);
+	*to = fwd.to;
+	return r;
+}
+
+/* A packet that is no service's, straight to a pod of this node, past the stack. Anything special
+ * is left to the stack. */
+INLINE int walk_direct(struct __sk_buff *skb, const struct pkt *p)
+{
+	struct out o = {};
+	struct xb_ep *ep = ep_find(p->t.daddr);
+	if (!ep || p->ttl <= 1)
+		return PASS;
+	out_pod(&o, ep);
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct iphdr *ip = data + ETH_HLEN;
+	if ((void *)(ip + 1) > end)
+		return PASS;
+	mac_store(data, &o.macs);
+	ip_header_update(ip, 0, 1);
+	return out_send(skb, p, &o);
+}
+
+#endif
