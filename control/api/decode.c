@@ -306,8 +306,10 @@ static int dec_struct(struct dec *d, const struct type *t, const struct at *a, j
 		if (r != 0)
 			return r;
 	} while (lex_eat(&d->l, ','));
-	*ret = STEAL(o);
-	return dec_end(d, '}');
+	int r = dec_end(d, '}');
+	if (r == 0)
+		*ret = STEAL(o);
+	return r;
 }
 
 /* What an element of a list or map becomes when it is null: Go's zero value. */
@@ -353,9 +355,10 @@ static int dec_list(struct dec *d, const struct field *f, const struct at *a, js
 			return r;
 		in.index++;
 	} while (lex_eat(&d->l, ','));
-	*ret = list;
-	list = NULL;
-	return dec_end(d, ']');
+	int r = dec_end(d, ']');
+	if (r == 0)
+		*ret = STEAL(list);
+	return r;
 }
 
 static int dec_map(struct dec *d, const struct field *f, enum field_shape shape, const struct at *a,
@@ -385,8 +388,10 @@ static int dec_map(struct dec *d, const struct field *f, enum field_shape shape,
 		if (r != 0)
 			return r;
 	} while (lex_eat(&d->l, ','));
-	*ret = STEAL(map);
-	return dec_end(d, '}');
+	int r = dec_end(d, '}');
+	if (r == 0)
+		*ret = STEAL(map);
+	return r;
 }
 
 static int dec_free(struct dec *d, json_t **ret)
