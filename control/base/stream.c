@@ -6,10 +6,11 @@
 #include "base/net_int.h"
 #include "xebec/base/tls.h"
 
-#define READ_CHUNK    16384u	   /* room kept free in the input buffer; one TLS record */
-#define READ_BUDGET   (256u << 10) /* bytes a stream may read before others get their turn */
-#define KEEP_CAPACITY 65536u	   /* an empty output buffer above this is released */
-#define SPLICE_LIMIT  (256u << 10) /* queued bytes at which the other side is not read any more */
+#define READ_CHUNK    16384u	    /* room kept free in the input buffer; one TLS record */
+#define READ_BUDGET   (256u << 10)  /* bytes a stream may read before others get their turn */
+#define KEEP_CAPACITY 65536u	    /* an empty output buffer above this is released */
+#define CLOSE_LIMIT   10000000000LL /* ns a stream given away may take to drain */
+#define SPLICE_LIMIT  (256u << 10)  /* queued bytes at which the other side is not read any more */
 
 enum phase { CONNECTING, HANDSHAKE, OPEN, FAILED };
 
@@ -33,6 +34,7 @@ struct stream {
 	bool paused, kick, again, eof_seen, eof_told, shut_wanted, shut_done;
 	bool blocked, want_write; /* the last write would have blocked; TLS reads need a write */
 	char alpn_name[16];
+	struct loop_timer timer; /* stream_close */
 };
 
 static void fail(struct stream *s, int code, const char *what);
@@ -596,6 +598,7 @@ void stream_free(struct stream *s)
 	if (!s || s->dead)
 		return;
 	s->dead = true;
+	loop_timer_cancel(&s->timer);
 	if (s->registered)
 		loop_fd_del(&s->fd);
 	s->registered = 0;
@@ -610,6 +613,48 @@ void stream_free(struct stream *s)
 	s->fd.fd = -1;
 	if (s->depth == 0 && !s->posted)
 		destroy(s);
+}
+
+static void closing_data(struct stream *s, struct buf *in)
+{
+	(void)s;
+	buf_consume(in, in->len);
+}
+
+static void closing_eof(struct stream *s)
+{
+	if (stream_pending(s) == 0)
+		stream_free(s);
+}
+
+static void closing_error(struct stream *s, const struct err *e)
+{
+	(void)e;
+	stream_free(s);
+}
+
+static void closing_late(struct loop_timer *t)
+{
+	stream_free(t->arg);
+}
+
+void stream_close(struct stream *s)
+{
+	static const struct stream_events ev = {.on_data = closing_data,
+		.on_eof = closing_eof,
+		.on_error = closing_error,
+		.on_drain = stream_free};
+
+	if (!s || s->dead)
+		return;
+	if (s->phase != OPEN || stream_pending(s) == 0) {
+		stream_free(s);
+		return;
+	}
+	stream_set_events(s, &ev, NULL);
+	stream_pause(s, false);
+	s->timer = (struct loop_timer){.fn = closing_late, .arg = s};
+	(void)loop_timer_set(s->loop, &s->timer, CLOSE_LIMIT);
 }
 
 struct splice {

@@ -43,6 +43,8 @@ size_t stream_pending(const struct stream *s);
 void stream_pause(struct stream *s, bool paused); /* back-pressure: stop reading */
 void stream_shutdown(struct stream *s);		  /* half-close after what is queued */
 void stream_free(struct stream *s); /* closes at once; safe inside callbacks; NULL is fine */
+/* Gives the stream away: it is freed once what is queued has left (at most 10 s). */
+void stream_close(struct stream *s);
 /* Copies bytes both ways until both ends are done, with half-close and back-pressure; owns both.
  * done may be NULL. */
 int stream_splice(struct stream *a, struct stream *b, void (*done)(void *arg), void *arg);
