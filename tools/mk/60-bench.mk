@@ -1,5 +1,5 @@
 # Benchmarks and fuzzers.
-BENCH_BIN = $(patsubst tests/bench/%.c,$O/tests/bench/%,$(wildcard tests/bench/bench_*.c))
+BENCH_BIN = $(patsubst tests/bench/%.c,$O/tests/bench/%,$(wildcard tests/bench/*.c))
 ALL_LOW := kubelet dataplane client api store base
 $O/tests/bench/%: tests/bench/%.c $(ARCHIVES)
 	@mkdir -p $(@D)
