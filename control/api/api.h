@@ -128,10 +128,10 @@ int quantity_canonical(struct str s, struct buf *out); /* as Kubernetes re-seria
 void openapi_v3_index(struct buf *out,
 	struct str (*hash)(const char *gv)); /* {"paths":{"api/v1":{"serverRelativeURL":...}}} */
 int openapi_v3_group(struct str group, struct str version, struct buf *out);
-int openapi_v2_json(struct buf *out);	/* swagger 2.0 */
-int openapi_v2_gnostic(struct buf *out); /* the same as gnostic openapi.v2.Document, which kubectl asks
-					    for */
-void discovery_groups(struct buf *out); /* APIGroupList, GET /apis */
+int openapi_v2_json(struct buf *out);	 /* swagger 2.0 */
+int openapi_v2_gnostic(struct buf *out); /* the same as gnostic openapi.v2.Document, which kubectl
+					    asks for */
+void discovery_groups(struct buf *out);	 /* APIGroupList, GET /apis */
 int discovery_group(struct str group, struct buf *out); /* APIGroup, GET /apis/GROUP; -ENOENT */
 int discovery_resources(
 	struct str group, struct str version, struct buf *out); /* APIResourceList */

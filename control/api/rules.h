@@ -80,15 +80,17 @@ struct cells { /* writes the "cells" array */
 	struct buf *out;
 	size_t n;
 	int64_t now_ns;
+	bool scratched; /* a kind's cell functions may keep what they computed for this row */
+	_Alignas(16) unsigned char scratch[256];
 };
-void cell_str(struct cells *c, struct str s); /* any bytes */
+void cell_str(struct cells *c, struct str s);		       /* any bytes */
 void cell_raw(struct cells *c, struct jv v, const char *dflt); /* the string, or dflt if empty */
 void cell_int(struct cells *c, int64_t v);
 void cell_bool(struct cells *c, bool v);
 void cell_buf(struct cells *c, const struct buf *b, const char *dflt);
-void cell_age(struct cells *c, struct jv timestamp);	   /* "5m"; "<unknown>" when absent */
-void cell_labels(struct cells *c, struct jv labels);	   /* "a=b,c=d" or "<none>" */
-void cell_selector(struct cells *c, struct jv selector);   /* meta/v1 LabelSelector */
+void cell_age(struct cells *c, struct jv timestamp);	 /* "5m"; "<unknown>" when absent */
+void cell_labels(struct cells *c, struct jv labels);	 /* "a=b,c=d" or "<none>" */
+void cell_selector(struct cells *c, struct jv selector); /* meta/v1 LabelSelector */
 void age_text(struct jv timestamp, int64_t now_ns, char out[static 32]);
 void join_containers(struct jv pod_spec, const char *member, struct buf *out); /* "a,b" */
 
@@ -101,7 +103,8 @@ struct cell_rule {
 
 /* --- the kind's own code --- */
 struct kind_rules {
-	/* old NULL on create. sub "" or a subresource. Generic metadata and schema checks ran before. */
+	/* old NULL on create. sub "" or a subresource. Generic metadata and schema checks ran
+	 * before. */
 	void (*validate)(const json_t *obj, const json_t *old, const char *sub, struct causes *c);
 	const struct cell_rule *cells; /* ends with a row without column */
 	format_fn *name;	       /* NULL = DNS-1123 subdomain */
