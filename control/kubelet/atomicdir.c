@@ -118,7 +118,8 @@ static int write_one(const char *dir, const struct payload_file *f, int64_t gid)
 		if (r < 0)
 			return r;
 	}
-	AUTO_CLOSE int fd = open(path.p, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	AUTO_CLOSE int fd =
+		open(path.p, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	for (size_t off = 0; off < f->len;) {
@@ -141,7 +142,7 @@ static void link_visible(const char *dir, const struct payload *p)
 		buf_addf(&at, "%s/%.*s", dir, (int)n, p->v[i].path);
 		buf_addf(&to, "..data/%.*s", (int)n, p->v[i].path);
 		if (!at.err && !to.err)
-			(void)symlink(to.p, at.p);
+			(void)!symlink(to.p, at.p);
 	}
 }
 

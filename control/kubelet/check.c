@@ -71,7 +71,8 @@ static void end(struct check *c, bool ok, const char *fmt, ...)
 
 static void on_deadline(struct loop_timer *t)
 {
-	end(t->arg, false, "context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
+	end(t->arg, false,
+		"context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
 }
 
 int check_port(const json_t *container, const json_t *port)
@@ -82,8 +83,7 @@ int check_port(const json_t *container, const json_t *port)
 		return (int)json_integer_value(port);
 	if (!json_is_string(port))
 		return 0;
-	json_array_foreach(json_object_get(container, "ports"), i, p)
-	{
+	json_array_foreach (json_object_get(container, "ports"), i, p) {
 		if (strcmp(json_str(p, "name", ""), json_string_value(port)) == 0)
 			return (int)json_i64(p, "containerPort", 0);
 	}
@@ -99,8 +99,7 @@ static void on_exec(void *arg, const struct err *e, int status, const json_t *re
 	int64_t code = json_i64(resp, "exit_code", 0);
 	c->exec = NULL;
 	if (e) {
-		end(c, false, "%s",
-			status == CRI_DEADLINE ? "command timed out" : e->msg);
+		end(c, false, "%s", status == CRI_DEADLINE ? "command timed out" : e->msg);
 		return;
 	}
 	(void)base64_decode(str_of(json_str(resp, "stdout", "")), &out);
@@ -111,7 +110,8 @@ static void on_exec(void *arg, const struct err *e, int status, const json_t *re
 static void start_exec(struct check *c, const struct check_target *t, const json_t *h, int64_t ns)
 {
 	json_t *cmd = json_object_get(h, "command");
-	/* The runtime's deadline is in whole seconds; ours (the timer) is the same, a little later. */
+	/* The runtime's deadline is in whole seconds; ours (the timer) is the same, a little later.
+	 */
 	json_t *req = json_pack("{s:s, s:O?, s:I}", "container_id", t->container_id, "cmd", cmd,
 		"timeout", (json_int_t)((ns + NS_PER_SEC - 1) / NS_PER_SEC));
 	c->exec = c->pod->k->cri->ops->call(
@@ -138,7 +138,8 @@ static void http_data(struct httpc_req *r, const void *p, size_t n)
 		buf_add(&c->body, p, n < 256 ? n : 256);
 }
 
-static void http_done(struct httpc_req *r, const struct err *e, const struct http_header *tr, size_t n)
+static void http_done(
+	struct httpc_req *r, const struct err *e, const struct http_header *tr, size_t n)
 {
 	struct check *c = httpc_arg(r);
 	(void)tr;
@@ -164,14 +165,13 @@ static void host_port(const struct check_target *t, const json_t *h, struct buf 
 }
 
 /* Header names must be lower case in our client; Host replaces the authority. */
-static size_t http_extra(const json_t *h, struct http_header *out, size_t cap, const char **host,
-	struct arena *a)
+static size_t http_extra(
+	const json_t *h, struct http_header *out, size_t cap, const char **host, struct arena *a)
 {
 	size_t n = 0, i;
 	json_t *v;
 	bool ua = false, accept = false;
-	json_array_foreach(json_object_get(h, "httpHeaders"), i, v)
-	{
+	json_array_foreach (json_object_get(h, "httpHeaders"), i, v) {
 		char *name = arena_strdup(a, str_of(json_str(v, "name", "")));
 		char *val = arena_strdup(a, str_of(json_str(v, "value", "")));
 		for (char *p = name; p && *p; p++)
@@ -291,7 +291,8 @@ static void start_grpc(struct check *c, const struct check_target *t, const json
 	}
 	if (addr.err || grpc_new(c->pod->k->loop, addr.p, &c->grpc, &e) < 0)
 		end(c, false, "%s", e.msg);
-	else if (!grpc_send(c->grpc, "/grpc.health.v1.Health/Check", buf_str(&msg), ns, &grpc_ev, c))
+	else if (!grpc_send(
+			 c->grpc, "/grpc.health.v1.Health/Check", buf_str(&msg), ns, &grpc_ev, c))
 		end(c, false, "out of memory");
 }
 

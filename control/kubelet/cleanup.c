@@ -21,7 +21,7 @@ struct cleanup {
 
 static void next(struct cleanup *c);
 
-static void cleanup_free(struct cleanup *c)
+static void cleanup_drop(struct cleanup *c)
 {
 	loop_timer_cancel(&c->retry);
 	json_decref(c->sandboxes);
@@ -50,7 +50,7 @@ static void files_done(struct pool_job *j)
 	struct pod *p = c->p;
 	void (*done)(struct pod *) = c->done;
 	(void)json_object_del(c->k->orphans, c->uid);
-	cleanup_free(c);
+	cleanup_drop(c);
 	if (p) {
 		if (!p->k->closing)
 			done(p);
@@ -206,8 +206,7 @@ void orphan_files(struct kubelet *k, const json_t *sandboxes_by_uid)
 			(void)json_object_set_new(uids, de->d_name, json_true());
 	if (d)
 		(void)closedir(d);
-	json_object_foreach(uids, uid, v)
-	{
+	json_object_foreach (uids, uid, v) {
 		if (!pod_find_uid(k, uid) && !json_object_get(sandboxes_by_uid, uid))
 			orphan_cleanup(k, uid, none);
 	}

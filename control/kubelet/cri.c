@@ -120,14 +120,16 @@ static void stream_message(void *arg, struct str msg)
 	const char *id = NULL;
 	c->delay = 0;
 	if (c->native) {
-		if (api_decode_pb(schema_type(&cri_schema, "cri.ContainerEventResponse"), msg, &ev, &e) == 0)
+		if (api_decode_pb(schema_type(&cri_schema, "cri.ContainerEventResponse"), msg, &ev,
+			    &e) == 0)
 			id = json_str(ev, "container_id", NULL);
 	} else if (api_decode_pb(schema_type(&cri_schema, "cri.BusEnvelope"), msg, &ev, &e) == 0) {
 		/* Every task event carries container_id as field 1. */
 		AUTO_BUF struct buf raw = {0};
 		const char *b64 = json_str(ev, "event.value", "");
 		if (base64_decode(str_of(b64), &raw) == 0 &&
-			api_decode_pb(schema_type(&cri_schema, "cri.BusTask"), buf_str(&raw), &task, &e) == 0)
+			api_decode_pb(schema_type(&cri_schema, "cri.BusTask"), buf_str(&raw), &task,
+				&e) == 0)
 			id = json_str(task, "container_id", NULL);
 	}
 	if (id && *id)
@@ -217,7 +219,8 @@ int cri_open(struct loop *l, const char *endpoint, struct cri **ret, struct err 
 		c->resp[i] = schema_type(&cri_schema, rows[i].resp);
 		if (!c->req[i] || !c->resp[i]) {
 			free(c);
-			return err_set(e, EINVAL, NULL, "runtime client: no schema for %s", rows[i].id);
+			return err_set(
+				e, EINVAL, NULL, "runtime client: no schema for %s", rows[i].id);
 		}
 	}
 	int r = grpc_new(l, addr.p, &c->conn, e);

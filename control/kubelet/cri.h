@@ -20,7 +20,13 @@ enum { CRI_CREATED, CRI_RUNNING, CRI_EXITED, CRI_UNKNOWN };
 enum { CRI_SANDBOX_READY, CRI_SANDBOX_NOTREADY };
 enum { CRI_NS_POD, CRI_NS_CONTAINER, CRI_NS_NODE, CRI_NS_TARGET };
 enum { CRI_SECCOMP_RUNTIME_DEFAULT, CRI_SECCOMP_UNCONFINED, CRI_SECCOMP_LOCALHOST };
-enum { CRI_OK = 0, CRI_DEADLINE = 4, CRI_NOT_FOUND = 5, CRI_UNIMPLEMENTED = 12, CRI_UNAVAILABLE = 14 };
+enum {
+	CRI_OK = 0,
+	CRI_DEADLINE = 4,
+	CRI_NOT_FOUND = 5,
+	CRI_UNIMPLEMENTED = 12,
+	CRI_UNAVAILABLE = 14
+};
 
 /* e NULL: resp is the answer, borrowed. Else resp is NULL and status the gRPC code. */
 typedef void cri_done(void *arg, const struct err *e, int status, const json_t *resp);

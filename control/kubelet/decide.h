@@ -13,7 +13,7 @@ enum slot_kind { SLOT_INIT, SLOT_SIDECAR, SLOT_MAIN, SLOT_EPHEMERAL };
 enum restart_policy { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
 enum inst_state { INST_NONE, INST_CREATED, INST_RUNNING, INST_EXITED, INST_UNKNOWN };
 
-struct slot_view {	     /* one container of the specification and its newest instance */
+struct slot_view { /* one container of the specification and its newest instance */
 	enum slot_kind kind;
 	enum restart_policy policy;
 	enum inst_state state;
@@ -50,11 +50,11 @@ struct action {
 struct decision {
 	struct action a[MAX_SLOTS + 2];
 	size_t n;
-	int64_t wake_at;   /* wall clock ns; look again then; 0 = no need */
-	bool init_done;	   /* condition Initialized */
-	bool finished;	   /* no container will ever run again of itself */
-	bool failed;	   /* with finished: phase Failed, else Succeeded */
-	bool stopped;	   /* nothing runs and the sandbox is down */
+	int64_t wake_at;	    /* wall clock ns; look again then; 0 = no need */
+	bool init_done;		    /* condition Initialized */
+	bool finished;		    /* no container will ever run again of itself */
+	bool failed;		    /* with finished: phase Failed, else Succeeded */
+	bool stopped;		    /* nothing runs and the sandbox is down */
 	bool crash_loop[MAX_SLOTS]; /* waiting for its back-off */
 	bool blocked[MAX_SLOTS];    /* waiting for init containers */
 };

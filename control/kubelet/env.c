@@ -73,7 +73,8 @@ static void map_lines(const json_t *map, struct buf *out)
 	json_t *v;
 	if (!keys)
 		return;
-	json_object_foreach((json_t *)map, k, v) keys[i++] = k;
+	json_object_foreach ((json_t *)map, k, v)
+		keys[i++] = k;
 	qsort(keys, n, sizeof(*keys), cmp_key);
 	for (i = 0; i < n; i++) {
 		buf_addf(out, "%s%s=", i ? "\n" : "", keys[i]);
@@ -100,8 +101,8 @@ static bool map_member(const struct env_ctx *c, const char *path, struct buf *ou
 
 int field_ref(const struct env_ctx *c, const char *path, struct buf *out, struct err *e)
 {
-	static const char *const plain[] = {"metadata.name", "metadata.namespace", "metadata.uid",
-		"spec.serviceAccountName"};
+	static const char *const plain[] = {
+		"metadata.name", "metadata.namespace", "metadata.uid", "spec.serviceAccountName"};
 	if (strncmp(path, "metadata.labels[", 16) == 0 ||
 		strncmp(path, "metadata.annotations[", 21) == 0)
 		if (map_member(c, path, out))
@@ -131,8 +132,7 @@ static const json_t *container_named(const json_t *pod, const char *name)
 	for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
 		size_t i;
 		json_t *c;
-		json_array_foreach(json_at(pod, lists[l]), i, c)
-		{
+		json_array_foreach (json_at(pod, lists[l]), i, c) {
 			if (strcmp(json_str(c, "name", ""), name) == 0)
 				return c;
 		}
@@ -184,8 +184,8 @@ static void set_var(json_t *vars, const char *name, const char *suffix, const ch
 }
 
 /* Variables of one port in the old Docker-links form: NAME_PORT_80_TCP and its parts. */
-static void service_port_vars(json_t *vars, const char *up, const char *ip, const json_t *port,
-	bool first)
+static void service_port_vars(
+	json_t *vars, const char *up, const char *ip, const json_t *port, bool first)
 {
 	AUTO_BUF struct buf url = {0}, key = {0};
 	AUTO_FREE char *proto = env_name(json_str(port, "protocol", "TCP"));
@@ -217,8 +217,7 @@ static void service_vars(const json_t *svc, json_t *vars)
 	if (!up || !*ip || strcmp(ip, "None") == 0 || json_array_size(ports) == 0)
 		return;
 	set_var(vars, up, "_SERVICE_HOST", ip);
-	json_array_foreach(ports, i, port)
-	{
+	json_array_foreach (ports, i, port) {
 		char num[24];
 		const char *pname = json_str(port, "name", "");
 		(void)snprintf(num, sizeof(num), "%lld", (long long)json_i64(port, "port", 0));
@@ -232,7 +231,8 @@ static void service_vars(const json_t *svc, json_t *vars)
 				set_var(vars, up, key.p, num);
 		}
 	}
-	json_array_foreach(ports, i, port) service_port_vars(vars, up, ip, port, i == 0);
+	json_array_foreach (ports, i, port)
+		service_port_vars(vars, up, ip, port, i == 0);
 }
 
 static int secret_value(const char *b64, struct buf *out)
@@ -253,10 +253,9 @@ static int from_object(const struct env_ctx *c, const json_t *src, json_t *vars,
 	if (!obj && json_flag(ref, "optional", false))
 		return 0;
 	if (!obj)
-		return err_set(e, ENOENT, NULL, "%s \"%s\" not found", sec ? "secret" : "configmap",
-			name);
-	json_object_foreach(json_object_get(obj, "data"), k, v)
-	{
+		return err_set(
+			e, ENOENT, NULL, "%s \"%s\" not found", sec ? "secret" : "configmap", name);
+	json_object_foreach (json_object_get(obj, "data"), k, v) {
 		AUTO_BUF struct buf val = {0};
 		if (strchr(k, '=') || (sec && secret_value(json_string_value(v), &val) < 0))
 			continue;
@@ -332,21 +331,20 @@ int env_build(const struct env_ctx *c, const json_t *container, json_t **ret, st
 	size_t i;
 	json_t *v;
 	/* An empty value must not lose its place: members keep their order when set again. */
-	json_array_foreach(c->services, i, v) service_vars(v, vars);
-	json_array_foreach(json_object_get(container, "envFrom"), i, v)
-	{
+	json_array_foreach (c->services, i, v)
+		service_vars(v, vars);
+	json_array_foreach (json_object_get(container, "envFrom"), i, v) {
 		int r = from_object(c, v, vars, e);
 		if (r < 0)
 			return r;
 	}
 	known = json_copy(vars);
-	json_array_foreach(json_object_get(container, "env"), i, v)
-	{
+	json_array_foreach (json_object_get(container, "env"), i, v) {
 		int r = add_env(c, container, v, known, vars, e);
 		if (r < 0)
 			return r;
 	}
-	json_object_foreach(vars, k, v)
+	json_object_foreach (vars, k, v)
 		(void)json_array_append_new(out, json_pack("{s:s, s:O}", "key", k, "value", v));
 	*ret = STEAL(out);
 	return 0;

@@ -73,8 +73,7 @@ json_t *image_auth(const char *image, const json_t *cfg)
 	const char *k;
 	json_t *v;
 	registry_of(image, &reg);
-	json_object_foreach(json_object_get(cfg, "auths"), k, v)
-	{
+	json_object_foreach (json_object_get(cfg, "auths"), k, v) {
 		const char *host = strstr(k, "://") ? strstr(k, "://") + 3 : k;
 		if (reg.err || strncmp(host, reg.p, reg.len) != 0 ||
 			(host[reg.len] != '\0' && host[reg.len] != '/'))
@@ -92,10 +91,10 @@ static json_t *auth_for(struct image_op *o)
 	size_t i;
 	json_t *ref;
 	env_ctx_of(o->p, &ctx);
-	json_array_foreach(json_at(o->p->obj, "spec.imagePullSecrets"), i, ref)
-	{
+	json_array_foreach (json_at(o->p->obj, "spec.imagePullSecrets"), i, ref) {
 		const json_t *sec = ctx.secret(ctx.arg, json_str(ref, "name", ""));
-		const json_t *text = json_object_get(json_object_get(sec, "data"), ".dockerconfigjson");
+		const json_t *text =
+			json_object_get(json_object_get(sec, "data"), ".dockerconfigjson");
 		AUTO_BUF struct buf raw = {0};
 		AUTO_JSON json_t *cfg = NULL;
 		if (json_is_string(text) &&
@@ -119,14 +118,16 @@ static void on_pull(void *arg, const struct err *e, int status, const json_t *re
 	(void)resp;
 	o->call = NULL;
 	if (e) {
-		pod_event(o->p, s, true, "Failed", "Failed to pull image \"%s\": %s", o->image, e->msg);
+		pod_event(o->p, s, true, "Failed", "Failed to pull image \"%s\": %s", o->image,
+			e->msg);
 		pod_event(o->p, s, true, "Failed", "Error: ErrImagePull");
 		finish(o, "ErrImagePull", e->msg, NULL);
 		return;
 	}
 	char took[16];
 	time_duration_short(loop_now(o->p->k->loop) - o->began, took);
-	pod_event(o->p, s, false, "Pulled", "Successfully pulled image \"%s\" in %s", o->image, took);
+	pod_event(
+		o->p, s, false, "Pulled", "Successfully pulled image \"%s\" in %s", o->image, took);
 	o->pulled = true;
 	ask(o);
 }
@@ -137,7 +138,8 @@ static void pull(struct image_op *o)
 	json_t *auth = auth_for(o);
 	if (auth)
 		(void)json_object_set_new(req, "auth", auth);
-	pod_event(o->p, pod_slot(o->p, o->slot), false, "Pulling", "Pulling image \"%s\"", o->image);
+	pod_event(
+		o->p, pod_slot(o->p, o->slot), false, "Pulling", "Pulling image \"%s\"", o->image);
 	o->began = loop_now(o->p->k->loop);
 	o->call = cri_send(o->p->k->cri, CRI_PullImage, req, on_pull, o);
 	if (!o->call)

@@ -7,7 +7,8 @@
 
 struct image_op;
 struct image_result {
-	const char *reason; /* NULL = the image is there; else ErrImagePull, ErrImageNeverPull ... */
+	const char
+		*reason; /* NULL = the image is there; else ErrImagePull, ErrImageNeverPull ... */
 	const char *message;
 	const json_t *image; /* ImageStatus' image */
 };

@@ -37,8 +37,8 @@ static int make_dirs(struct kubelet *k, struct err *e)
 		       : err_set(e, ENOMEM, NULL, "out of memory");
 }
 
-int kubelet_start_cri(const struct kubelet_config *cfg, struct cri *cri, struct kubelet **ret,
-	struct err *e)
+int kubelet_start_cri(
+	const struct kubelet_config *cfg, struct cri *cri, struct kubelet **ret, struct err *e)
 {
 	struct kubelet *k = calloc(1, sizeof(*k));
 	if (!k) {

@@ -12,7 +12,7 @@
 struct kubelet;
 struct kubelet_config {
 	struct loop *loop;
-	struct client *client;	    /* the caller's; must outlive the kubelet */
+	struct client *client; /* the caller's; must outlive the kubelet */
 	const char *node_name;
 	const char *node_ip;	    /* hostIP of its pods, InternalIP of the Node */
 	const char *root_dir;	    /* volumes, termination messages; made when absent */
@@ -25,9 +25,9 @@ struct kubelet_config {
 	/* Serving certificate and the CA of the clients that may call; empty cert = plain HTTP
 	 * (tests). */
 	struct str cert_pem, key_pem, client_ca_pem;
-	const char *labels;    /* "a=b,c=d" set at registration; may be NULL */
-	unsigned max_pods;     /* 0 = 110 */
-	bool register_node;    /* make the Node object when it is absent */
+	const char *labels; /* "a=b,c=d" set at registration; may be NULL */
+	unsigned max_pods;  /* 0 = 110 */
+	bool register_node; /* make the Node object when it is absent */
 };
 
 int kubelet_start(const struct kubelet_config *cfg, struct kubelet **ret, struct err *e);

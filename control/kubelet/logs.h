@@ -4,6 +4,7 @@
 #define XEBEC_KUBELET_LOGS_H
 
 #include "xebec/base/buf.h"
+#include "xebec/base/err.h"
 #include "xebec/base/http.h"
 
 struct log_line {
@@ -15,9 +16,9 @@ int log_parse(struct str line, struct log_line *ret);
 
 struct log_opts {
 	bool follow, timestamps;
-	int64_t tail;	 /* lines, < 0 = all */
-	int64_t since;	 /* wall clock ns, 0 = from the start */
-	int64_t limit;	 /* bytes of output, < 0 = no limit */
+	int64_t tail;	    /* lines, < 0 = all */
+	int64_t since;	    /* wall clock ns, 0 = from the start */
+	int64_t limit;	    /* bytes of output, < 0 = no limit */
 	const char *stream; /* "stdout", "stderr" or NULL = both */
 };
 /* Reads the query of a log request: follow, tailLines, sinceSeconds, sinceTime, timestamps,

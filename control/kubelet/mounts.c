@@ -10,8 +10,8 @@
 
 static json_t *mount_row(const char *at, const char *from, bool ro, int propagation)
 {
-	return json_pack("{s:s, s:s, s:b, s:i}", "container_path", at, "host_path", from, "readonly",
-		ro, "propagation", propagation);
+	return json_pack("{s:s, s:s, s:b, s:i}", "container_path", at, "host_path", from,
+		"readonly", ro, "propagation", propagation);
 }
 
 void term_path(const struct pod *p, const char *container, unsigned attempt, struct buf *out)
@@ -45,8 +45,8 @@ static int sub_path(const char *volume, const char *sub, bool ro, struct buf *ou
 	AUTO_BUF struct buf want = {0};
 	struct stat st;
 	if (!path_is_local(sub))
-		return err_set(e, EINVAL, NULL, "subPath \"%s\" must be relative and not contain '..'",
-			sub);
+		return err_set(e, EINVAL, NULL,
+			"subPath \"%s\" must be relative and not contain '..'", sub);
 	buf_addf(&want, "%s/%s", volume, sub);
 	if (want.err || !realpath(volume, base))
 		return err_set(e, errno, NULL, "volume path '%s'", volume);
@@ -78,8 +78,8 @@ static int propagation_of(const json_t *m)
 	return strcmp(p, "HostToContainer") == 0 ? 1 : strcmp(p, "Bidirectional") == 0 ? 2 : 0;
 }
 
-static int add_volume(struct pod *p, const json_t *m, const json_t *vars, json_t *out,
-	struct err *e)
+static int add_volume(
+	struct pod *p, const json_t *m, const json_t *vars, json_t *out, struct err *e)
 {
 	bool ro = false;
 	const char *name = json_str(m, "name", ""), *at = json_str(m, "mountPath", "");
@@ -87,12 +87,14 @@ static int add_volume(struct pod *p, const json_t *m, const json_t *vars, json_t
 	const char *sub = json_str(m, "subPath", ""), *expr = json_str(m, "subPathExpr", "");
 	AUTO_BUF struct buf from = {0}, expanded = {0};
 	if (!path)
-		return err_set(e, ENOENT, NULL, "cannot find volume \"%s\" to mount into container", name);
+		return err_set(
+			e, ENOENT, NULL, "cannot find volume \"%s\" to mount into container", name);
 	if (*expr) {
 		env_expand(expr, vars, &expanded);
 		sub = expanded.p ? expanded.p : "";
 		if (strstr(sub, "$("))
-			return err_set(e, EINVAL, NULL, "missing value for subPathExpr \"%s\"", expr);
+			return err_set(
+				e, EINVAL, NULL, "missing value for subPathExpr \"%s\"", expr);
 	}
 	if (!*sub)
 		buf_adds(&from, path);
@@ -110,8 +112,7 @@ static bool mounts_at(const json_t *container, const char *path)
 {
 	size_t i;
 	json_t *m;
-	json_array_foreach(json_object_get(container, "volumeMounts"), i, m)
-	{
+	json_array_foreach (json_object_get(container, "volumeMounts"), i, m) {
 		if (strcmp(json_str(m, "mountPath", ""), path) == 0)
 			return true;
 	}
@@ -175,10 +176,9 @@ int mounts_build(struct pod *p, const struct slot *s, unsigned attempt, const js
 	AUTO_JSON json_t *out = json_array(), *vars = json_object();
 	size_t i;
 	json_t *m;
-	json_array_foreach(envs, i, m)
+	json_array_foreach (envs, i, m)
 		(void)json_object_set(vars, json_str(m, "key", ""), json_object_get(m, "value"));
-	json_array_foreach(json_object_get(s->spec, "volumeMounts"), i, m)
-	{
+	json_array_foreach (json_object_get(s->spec, "volumeMounts"), i, m) {
 		int r = add_volume(p, m, vars, out, e);
 		if (r < 0)
 			return r;

@@ -83,8 +83,7 @@ static const json_t *find_condition(const json_t *list, const char *type)
 {
 	size_t i;
 	json_t *c;
-	json_array_foreach(list, i, c)
-	{
+	json_array_foreach (list, i, c) {
 		if (strcmp(json_str(c, "type", ""), type) == 0)
 			return c;
 	}
@@ -99,11 +98,11 @@ static void add_condition(struct node *n, json_t *list, const char *type, bool o
 	char now[21];
 	time_rfc3339(time_now(), now);
 	bool same = old && strcmp(json_str(old, "status", ""), status) == 0;
-	(void)json_array_append_new(list,
-		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "type", type, "status", status,
-			"lastHeartbeatTime", now, "lastTransitionTime",
-			same ? json_str(old, "lastTransitionTime", now) : now, "reason", reason,
-			"message", message));
+	(void)json_array_append_new(
+		list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "type", type, "status", status,
+			      "lastHeartbeatTime", now, "lastTransitionTime",
+			      same ? json_str(old, "lastTransitionTime", now) : now, "reason",
+			      reason, "message", message));
 }
 
 static bool memory_short(void)
@@ -159,7 +158,8 @@ static void add_labels(json_t *labels, const char *list)
 {
 	AUTO_FREE char *copy = list ? strdup(list) : NULL;
 	char *save = NULL;
-	for (char *w = copy ? strtok_r(copy, ",", &save) : NULL; w; w = strtok_r(NULL, ",", &save)) {
+	for (char *w = copy ? strtok_r(copy, ",", &save) : NULL; w;
+		w = strtok_r(NULL, ",", &save)) {
 		char *eq = strchr(w, '=');
 		if (eq)
 			*eq = '\0';
@@ -275,7 +275,7 @@ static json_t *without_beats(const json_t *st)
 {
 	json_t *c = json_deep_copy(st), *v;
 	size_t i;
-	json_array_foreach(json_object_get(c, "conditions"), i, v)
+	json_array_foreach (json_object_get(c, "conditions"), i, v)
 		(void)json_object_del(v, "lastHeartbeatTime");
 	return c;
 }
@@ -313,15 +313,14 @@ static void on_images(void *arg, const struct err *e, int status, const json_t *
 		return;
 	json_decref(n->images);
 	n->images = json_array();
-	json_array_foreach(json_object_get(resp, "images"), i, img)
-	{
+	json_array_foreach (json_object_get(resp, "images"), i, img) {
 		AUTO_JSON json_t *names = json_array();
 		(void)json_array_extend(names, json_object_get(img, "repo_digests"));
 		(void)json_array_extend(names, json_object_get(img, "repo_tags"));
 		if (i < 50)
-			(void)json_array_append_new(n->images,
-				json_pack("{s:O, s:I}", "names", names, "sizeBytes",
-					(json_int_t)json_i64(img, "size", 0)));
+			(void)json_array_append_new(
+				n->images, json_pack("{s:O, s:I}", "names", names, "sizeBytes",
+						   (json_int_t)json_i64(img, "size", 0)));
 	}
 }
 
@@ -349,11 +348,13 @@ static void on_runtime(void *arg, const struct err *e, int status, const json_t 
 	k->network_ready = !e && json_flag(find_condition(list, "NetworkReady"), "status", false);
 	const json_t *net = find_condition(list, "NetworkReady");
 	(void)snprintf(k->runtime_msg, sizeof(k->runtime_msg), "%s%s",
-		e		       ? "container runtime is down: "
-		: !k->runtime_up       ? "container runtime is not ready"
-		: !k->network_ready    ? "container runtime network not ready: "
-				       : "",
-		e ? e->msg : !k->network_ready ? json_str(net, "message", "") : "");
+		e		    ? "container runtime is down: "
+		: !k->runtime_up    ? "container runtime is not ready"
+		: !k->network_ready ? "container runtime network not ready: "
+				    : "",
+		e		    ? e->msg
+		: !k->network_ready ? json_str(net, "message", "")
+				    : "");
 	bool up = k->runtime_up && k->network_ready;
 	if (up != was)
 		log_info("runtime: %s", up ? "ready" : k->runtime_msg);
@@ -421,8 +422,8 @@ static void renew_lease(struct node *n)
 		call = client_patch(k->client, &leases, "kube-node-lease", k->c.node_name, NULL,
 			CLIENT_PATCH_MERGE, buf_str(&body), on_lease, n);
 	} else {
-		json_t *meta = json_pack("{s:s, s:s}", "name", k->c.node_name, "namespace",
-			"kube-node-lease");
+		json_t *meta = json_pack(
+			"{s:s, s:s}", "name", k->c.node_name, "namespace", "kube-node-lease");
 		if (n->uid)
 			(void)json_object_set_new(meta, "ownerReferences",
 				json_pack("[{s:s, s:s, s:s, s:s}]", "apiVersion", "v1", "kind",
@@ -449,7 +450,8 @@ int node_start(struct kubelet *k, struct err *e)
 	if (!k->node)
 		return err_set(e, ENOMEM, NULL, "out of memory");
 	k->node->k = k;
-	(void)snprintf(k->runtime_msg, sizeof(k->runtime_msg), "container runtime is not known yet");
+	(void)snprintf(
+		k->runtime_msg, sizeof(k->runtime_msg), "container runtime is not known yet");
 	if (sysinfo(&si) == 0)
 		k->mem_capacity = (uint64_t)si.totalram * si.mem_unit;
 	k->node_timer = (struct loop_timer){.fn = on_node_timer, .arg = k};

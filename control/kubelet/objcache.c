@@ -48,7 +48,8 @@ static void ref_event(void *arg, struct cobj *old, struct cobj *new)
 	json_t *j = NULL;
 	(void)old;
 	/* A server that ignores the selector must not confuse us. */
-	if ((new && strcmp(new->name, r->name) != 0) || (!new && old &&strcmp(old->name, r->name) != 0))
+	if ((new &&strcmp(new->name, r->name) != 0) ||
+		(!new &&old &&strcmp(old->name, r->name) != 0))
 		return;
 	if (new &&json_parse(new->json, &j, NULL) < 0)
 		return;
@@ -85,15 +86,15 @@ void objcache_free(struct objcache *c)
 {
 	if (!c)
 		return;
-	list_each_safe(it, &c->refs) ref_free(list_entry(it, struct objref, link));
+	list_each_safe (it, &c->refs)
+		ref_free(list_entry(it, struct objref, link));
 	free(c);
 }
 
 static struct objref *ref_find(
 	struct objcache *c, enum obj_kind kind, const char *ns, const char *name)
 {
-	list_each(it, &c->refs)
-	{
+	list_each (it, &c->refs) {
 		struct objref *r = list_entry(it, struct objref, link);
 		if (r->kind == kind && strcmp(r->name, name) == 0 && strcmp(r->ns, ns) == 0)
 			return r;

@@ -13,12 +13,13 @@ struct objref;
 
 /* changed: the object was first looked up, or has changed or gone. */
 struct objcache *objcache_new(struct client *c,
-	void (*changed)(void *arg, enum obj_kind kind, const char *ns, const char *name), void *arg);
+	void (*changed)(void *arg, enum obj_kind kind, const char *ns, const char *name),
+	void *arg);
 void objcache_free(struct objcache *c);
 struct objref *objcache_hold(
 	struct objcache *c, enum obj_kind kind, const char *ns, const char *name);
-void objref_drop(struct objref *r); /* NULL is fine */
-bool objref_synced(const struct objref *r);	 /* known to exist or not */
+void objref_drop(struct objref *r);		  /* NULL is fine */
+bool objref_synced(const struct objref *r);	  /* known to exist or not */
 const json_t *objref_get(const struct objref *r); /* borrowed; NULL = does not exist */
 enum obj_kind objref_kind(const struct objref *r);
 const char *objref_name(const struct objref *r);

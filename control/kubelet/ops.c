@@ -127,8 +127,8 @@ static void run_make_sandbox(struct op *o)
 	if (!first)
 		pod_event(p, NULL, false, "SandboxChanged",
 			"Pod sandbox changed, it will be killed and re-created.");
-	json_t *req = json_pack("{s:o}", "config",
-		spec_sandbox(&ctx, p->obj, first ? 0 : p->sandbox_attempt + 1));
+	json_t *req = json_pack(
+		"{s:o}", "config", spec_sandbox(&ctx, p->obj, first ? 0 : p->sandbox_attempt + 1));
 	o->call = cri_send(p->k->cri, CRI_RunPodSandbox, req, on_sandbox, o);
 	if (!o->call)
 		op_end(o);
@@ -195,8 +195,7 @@ static void on_started(void *arg, const struct err *e, int status, const json_t 
 		return;
 	}
 	pod_dirty(o->p); /* the container runs already: show it */
-	struct check_target t = {
-		.pod = o->p, .container = s->spec, .container_id = o->container};
+	struct check_target t = {.pod = o->p, .container = s->spec, .container_id = o->container};
 	o->interruptible = true;
 	o->hook = check_start(&t, hook, 3600 * NS_PER_SEC, on_post_start, o);
 	if (!o->hook)
@@ -340,8 +339,7 @@ static void run_start(struct op *o)
 		o->attempt = s->ran ? s->restarts + 1 : 0;
 	if (s->has_cur && s->cur.state == INST_EXITED && s->counted != o->attempt) {
 		s->counted = o->attempt;
-		s->backoff_ns = backoff_next(
-			s->backoff_ns, s->cur.finished_at - s->cur.started_at);
+		s->backoff_ns = backoff_next(s->backoff_ns, s->cur.finished_at - s->cur.started_at);
 	}
 	env_ctx_of(p, &ctx);
 	ctx.services = services;
@@ -374,10 +372,10 @@ static int64_t grace_left(const struct op *o, const struct slot *s)
 static void stop_container(struct op *o, struct slot *s, int64_t left)
 {
 	int64_t seconds = (left + NS_PER_SEC - 1) / NS_PER_SEC;
-	json_t *req = json_pack("{s:s, s:I}", "container_id", s->cur.id, "timeout",
-		(json_int_t)seconds);
-	o->call = o->p->k->cri->ops->call(o->p->k->cri, CRI_StopContainer, req,
-		(seconds + 60) * NS_PER_SEC, on_simple, o);
+	json_t *req =
+		json_pack("{s:s, s:I}", "container_id", s->cur.id, "timeout", (json_int_t)seconds);
+	o->call = o->p->k->cri->ops->call(
+		o->p->k->cri, CRI_StopContainer, req, (seconds + 60) * NS_PER_SEC, on_simple, o);
 	if (!o->call)
 		op_end(o);
 }

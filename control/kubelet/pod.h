@@ -35,21 +35,21 @@ struct slot {
 	const json_t *spec; /* in pod->obj */
 	struct inst cur, last;
 	bool has_cur, has_last, ran;
-	struct op *op;	       /* under way, NULL = idle */
-	int64_t backoff_ns;    /* of the next restart */
-	int64_t pull_delay;    /* of the next pull */
+	struct op *op;	    /* under way, NULL = idle */
+	int64_t backoff_ns; /* of the next restart */
+	int64_t pull_delay; /* of the next pull */
 	int64_t retry_at;
 	char wait_reason[48]; /* why it is not running, "" = ContainerCreating */
 	char wait_msg[320];
 	unsigned restarts;
 	struct prober *probe[N_PROBES];
-	char *probed_id;     /* the instance the probers watch */
+	char *probed_id; /* the instance the probers watch */
 	bool startup_passed, ready, unhealthy, hook_failed;
 	bool pull_failed, backoff_told;
-	int64_t failed_at;   /* when wait_reason was set, wall clock */
-	int64_t hold_until;  /* a call failed: leave the container alone until then */
-	unsigned counted;    /* attempt whose back-off is accounted for */
-	char *crash_told;    /* instance whose BackOff event was sent */
+	int64_t failed_at;  /* when wait_reason was set, wall clock */
+	int64_t hold_until; /* a call failed: leave the container alone until then */
+	unsigned counted;   /* attempt whose back-off is accounted for */
+	char *crash_told;   /* instance whose BackOff event was sent */
 	char image_id[160];
 };
 
@@ -65,20 +65,20 @@ struct pod {
 	int refs;
 	enum pod_state state;
 	char *ns, *name, *uid;
-	json_t *obj;	/* newest object, owned; NULL for an orphan found in the runtime */
+	json_t *obj; /* newest object, owned; NULL for an orphan found in the runtime */
 	uint64_t rv;
 	struct slot *slots;
 	size_t n_slots;
 
-	bool deleted;	  /* deletionTimestamp is set, or the object is gone */
-	bool vanished;	  /* the API has no such pod any more */
-	bool final_sent;  /* delete with grace 0 is under way or done */
-	char *evicted;	  /* reason of a failure decided here, e.g. DeadlineExceeded */
+	bool deleted;	 /* deletionTimestamp is set, or the object is gone */
+	bool vanished;	 /* the API has no such pod any more */
+	bool final_sent; /* delete with grace 0 is under way or done */
+	char *evicted;	 /* reason of a failure decided here, e.g. DeadlineExceeded */
 	char *evict_msg;
-	int64_t kill_at;  /* mono ns when the termination began */
-	int64_t grace_s;  /* seconds allowed */
+	int64_t kill_at; /* mono ns when the termination began */
+	int64_t grace_s; /* seconds allowed */
 
-	char *sandbox;	 /* newest sandbox id or NULL */
+	char *sandbox; /* newest sandbox id or NULL */
 	bool sandbox_ready, sandbox_busy;
 	unsigned sandbox_attempt;
 	int64_t sandbox_retry_at, sandbox_delay;
@@ -98,8 +98,8 @@ struct pod {
 	struct loop_task sync_task;
 	bool sync_posted;
 
-	json_t *status;	 /* computed last */
-	json_t *sent;	 /* acknowledged or under way */
+	json_t *status; /* computed last */
+	json_t *sent;	/* acknowledged or under way */
 	bool patching;
 	uint64_t patch_rv;
 	int64_t seen_at; /* mono ns, for the start latency metric */
@@ -134,8 +134,8 @@ struct kubelet {
 };
 
 /* kubelet.c: takes over cri, also on failure */
-int kubelet_start_cri(const struct kubelet_config *cfg, struct cri *cri, struct kubelet **ret,
-	struct err *e);
+int kubelet_start_cri(
+	const struct kubelet_config *cfg, struct cri *cri, struct kubelet **ret, struct err *e);
 
 /* pods.c: the set of pods */
 struct pod *pod_ref(struct pod *p);
@@ -150,8 +150,8 @@ void pods_relist_soon(struct kubelet *k);
 json_t *pod_spec(const struct pod *p);
 
 /* sync.c: the loop of one pod: refresh, decide, act, report */
-void pod_dirty(struct pod *p);	/* the runtime's view may have changed: refresh, then sync */
-void pod_sync(struct pod *p);	/* only our own view changed: sync soon */
+void pod_dirty(struct pod *p); /* the runtime's view may have changed: refresh, then sync */
+void pod_sync(struct pod *p);  /* only our own view changed: sync soon */
 void pod_set_state(struct pod *p, enum pod_state s);
 void pod_view_of(const struct pod *p, int64_t now, struct pod_view *v);
 void pod_event(struct pod *p, const struct slot *s, bool warning, const char *reason,

@@ -56,8 +56,7 @@ void pod_unref(struct pod *p)
 
 struct pod *pod_find_uid(struct kubelet *k, const char *uid)
 {
-	list_each(it, &k->pods)
-	{
+	list_each (it, &k->pods) {
 		struct pod *p = list_entry(it, struct pod, link);
 		if (strcmp(p->uid, uid) == 0)
 			return p;
@@ -68,10 +67,10 @@ struct pod *pod_find_uid(struct kubelet *k, const char *uid)
 struct pod *pod_find(struct kubelet *k, const char *ns, const char *name)
 {
 	struct pod *found = NULL;
-	list_each(it, &k->pods)
-	{
+	list_each (it, &k->pods) {
 		struct pod *p = list_entry(it, struct pod, link);
-		if (strcmp(p->name, name) == 0 && strcmp(p->ns, ns) == 0 && (!found || !p->vanished))
+		if (strcmp(p->name, name) == 0 && strcmp(p->ns, ns) == 0 &&
+			(!found || !p->vanished))
 			found = p;
 	}
 	return found;
@@ -94,8 +93,7 @@ static unsigned status_restarts(const json_t *pod, const char *name, bool *ret_r
 	for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
 		size_t i;
 		json_t *c;
-		json_array_foreach(json_at(pod, lists[l]), i, c)
-		{
+		json_array_foreach (json_at(pod, lists[l]), i, c) {
 			if (strcmp(json_str(c, "name", ""), name) != 0)
 				continue;
 			*ret_ran = *json_str(c, "containerID", "") != '\0';
@@ -110,10 +108,9 @@ static void add_slot(struct pod *p, const json_t *c, enum slot_kind kind)
 	const char *name = json_str(c, "name", "");
 	struct slot *s = pod_slot(p, name);
 	if (!s) {
-		struct slot *v =
-			p->n_slots < MAX_SLOTS
-				? realloc(p->slots, (p->n_slots + 1) * sizeof(*v))
-				: NULL;
+		struct slot *v = p->n_slots < MAX_SLOTS
+					 ? realloc(p->slots, (p->n_slots + 1) * sizeof(*v))
+					 : NULL;
 		if (!v)
 			return;
 		p->slots = v;
@@ -128,13 +125,13 @@ static void read_spec(struct pod *p)
 {
 	size_t i;
 	json_t *c;
-	json_array_foreach(json_at(p->obj, "spec.initContainers"), i, c)
-	{
+	json_array_foreach (json_at(p->obj, "spec.initContainers"), i, c) {
 		bool side = strcmp(json_str(c, "restartPolicy", ""), "Always") == 0;
 		add_slot(p, c, side ? SLOT_SIDECAR : SLOT_INIT);
 	}
-	json_array_foreach(json_at(p->obj, "spec.containers"), i, c) add_slot(p, c, SLOT_MAIN);
-	json_array_foreach(json_at(p->obj, "spec.ephemeralContainers"), i, c)
+	json_array_foreach (json_at(p->obj, "spec.containers"), i, c)
+		add_slot(p, c, SLOT_MAIN);
+	json_array_foreach (json_at(p->obj, "spec.ephemeralContainers"), i, c)
 		add_slot(p, c, SLOT_EPHEMERAL);
 }
 
@@ -243,7 +240,7 @@ void pods_forget(struct pod *p)
 static void on_pod(void *arg, struct cobj *old, struct cobj *new)
 {
 	struct kubelet *k = arg;
-	if (!new || (old &&strcmp(old->uid, new->uid) != 0)) {
+	if (!new || (old && strcmp(old->uid, new->uid) != 0)) {
 		struct pod *gone = pod_find_uid(k, old->uid);
 		if (gone)
 			pod_vanish(gone);
@@ -274,7 +271,8 @@ static void on_pods_synced(void *arg)
 	k->pods_synced = k->svc_inf == NULL || informer_synced(k->svc_inf);
 	if (!k->pods_synced)
 		return;
-	list_each(it, &k->pods) pod_dirty(list_entry(it, struct pod, link));
+	list_each (it, &k->pods)
+		pod_dirty(list_entry(it, struct pod, link));
 	pods_relist_soon(k);
 }
 
@@ -301,8 +299,7 @@ static void on_runtime_event(void *arg, const char *id)
 		pods_relist_soon(k);
 		return;
 	}
-	list_each(it, &k->pods)
-	{
+	list_each (it, &k->pods) {
 		struct pod *p = list_entry(it, struct pod, link);
 		bool mine = p->sandbox && strcmp(p->sandbox, id) == 0;
 		for (size_t i = 0; !mine && i < p->n_slots; i++)
@@ -324,8 +321,7 @@ static json_t *by_uid(const json_t *sandboxes)
 {
 	json_t *out = json_object(), *s;
 	size_t i;
-	json_array_foreach(sandboxes, i, s)
-	{
+	json_array_foreach (sandboxes, i, s) {
 		const char *uid = json_str(s, "metadata.uid", "");
 		if (!json_object_get(out, uid))
 			(void)json_object_set_new(out, uid, json_array());
@@ -359,18 +355,18 @@ static void compare(struct relist *r)
 	size_t i;
 	const char *uid;
 	json_t *v;
-	json_array_foreach(r->sandboxes, i, v) (void)json_object_set_new(
-		states, json_str(v, "id", ""), json_integer(json_i64(v, "state", 0)));
-	json_array_foreach(r->containers, i, v) (void)json_object_set_new(
-		states, json_str(v, "id", ""), json_integer(json_i64(v, "state", 0)));
-	list_each(it, &k->pods)
-	{
+	json_array_foreach (r->sandboxes, i, v)
+		(void)json_object_set_new(
+			states, json_str(v, "id", ""), json_integer(json_i64(v, "state", 0)));
+	json_array_foreach (r->containers, i, v)
+		(void)json_object_set_new(
+			states, json_str(v, "id", ""), json_integer(json_i64(v, "state", 0)));
+	list_each (it, &k->pods) {
 		struct pod *p = list_entry(it, struct pod, link);
 		if (p->state < POD_STOPPED && differs(p, states))
 			pod_dirty(p);
 	}
-	json_object_foreach(uids, uid, v)
-	{
+	json_object_foreach (uids, uid, v) {
 		if (*uid && !pod_find_uid(k, uid)) {
 			log_info("pod %s is not known to the API: removing it", uid);
 			orphan_cleanup(k, uid, v);
@@ -443,8 +439,7 @@ void pods_relist_soon(struct kubelet *k)
 static void on_object(void *arg, enum obj_kind kind, const char *ns, const char *name)
 {
 	struct kubelet *k = arg;
-	list_each(it, &k->pods)
-	{
+	list_each (it, &k->pods) {
 		struct pod *p = list_entry(it, struct pod, link);
 		if (!volumes_use(p, kind, ns, name))
 			continue;
@@ -491,8 +486,7 @@ void pods_stop(struct kubelet *k)
 	loop_timer_cancel(&k->relist);
 	informer_free(k->pod_inf);
 	informer_free(k->svc_inf);
-	list_each_safe(it, &k->pods)
-	{
+	list_each_safe (it, &k->pods) {
 		struct pod *p = list_entry(it, struct pod, link);
 		list_del(&p->link);
 		loop_timer_cancel(&p->wake);

@@ -17,12 +17,14 @@ struct prober {
 static const char *const members[] = {[PROBE_STARTUP] = "startupProbe",
 	[PROBE_LIVENESS] = "livenessProbe",
 	[PROBE_READINESS] = "readinessProbe"};
-static const char *const titles[] = {
-	[PROBE_STARTUP] = "Startup", [PROBE_LIVENESS] = "Liveness", [PROBE_READINESS] = "Readiness"};
+static const char *const titles[] = {[PROBE_STARTUP] = "Startup",
+	[PROBE_LIVENESS] = "Liveness",
+	[PROBE_READINESS] = "Readiness"};
 
 void probe_spec_of(const json_t *p, struct probe_spec *out)
 {
-	int64_t period = json_i64(p, "periodSeconds", 10), timeout = json_i64(p, "timeoutSeconds", 1);
+	int64_t period = json_i64(p, "periodSeconds", 10),
+		timeout = json_i64(p, "timeoutSeconds", 1);
 	int64_t ok = json_i64(p, "successThreshold", 1), bad = json_i64(p, "failureThreshold", 3);
 	*out = (struct probe_spec){.initial_ns = json_i64(p, "initialDelaySeconds", 0) * NS_PER_SEC,
 		.period_ns = (period > 0 ? period : 10) * NS_PER_SEC,
@@ -70,7 +72,8 @@ static void prober_checked(void *arg, bool ok, const char *output)
 	if (!s)
 		return;
 	if (!ok)
-		pod_event(b->pod, s, true, "Unhealthy", "%s probe failed: %s", titles[b->kind], output);
+		pod_event(b->pod, s, true, "Unhealthy", "%s probe failed: %s", titles[b->kind],
+			output);
 	b->next_at += b->spec.period_ns;
 	if (b->next_at < loop_now(b->pod->k->loop))
 		b->next_at = loop_now(b->pod->k->loop) + b->spec.period_ns;
@@ -122,8 +125,7 @@ static bool adopted(const struct pod *p, const struct slot *s, const char *membe
 {
 	size_t i;
 	json_t *c;
-	json_array_foreach(json_at(p->obj, "status.containerStatuses"), i, c)
-	{
+	json_array_foreach (json_at(p->obj, "status.containerStatuses"), i, c) {
 		const char *id = json_str(c, "containerID", "");
 		const char *bare = strstr(id, "://");
 		if (bare && strcmp(bare + 3, s->cur.id) == 0)
@@ -163,7 +165,8 @@ static void slot_probes(struct pod *p, struct slot *s)
 	if (!s->probed_id)
 		s->probed_id = strdup(s->cur.id);
 	s->startup_passed = s->startup_passed || adopted(p, s, "started");
-	if (json_is_object(json_object_get(s->spec, members[PROBE_STARTUP])) && !s->startup_passed) {
+	if (json_is_object(json_object_get(s->spec, members[PROBE_STARTUP])) &&
+		!s->startup_passed) {
 		prober_begin(p, s, PROBE_STARTUP);
 		return;
 	}

@@ -164,8 +164,8 @@ static void place(struct inst *at, bool *has, const json_t *c)
 	}
 	inst_clear(at);
 	*has = true;
-	const json_t *hash = json_object_get(
-		json_object_get(c, "annotations"), "io.kubernetes.container.hash");
+	const json_t *hash =
+		json_object_get(json_object_get(c, "annotations"), "io.kubernetes.container.hash");
 	*at = (struct inst){.id = strdup(id),
 		.sandbox = strdup(json_str(c, "pod_sandbox_id", "")),
 		.name = strdup(json_str(c, "metadata.name", "")),
@@ -196,8 +196,7 @@ static void place_slot(struct slot *s, const json_t *containers)
 	const json_t *best = NULL, *second = NULL;
 	size_t i;
 	json_t *c;
-	json_array_foreach(containers, i, c)
-	{
+	json_array_foreach (containers, i, c) {
 		if (strcmp(json_str(c, "metadata.name", ""), s->name) != 0)
 			continue;
 		if (!best || attempt_of(c) > attempt_of(best) ||
@@ -250,15 +249,13 @@ static void place_sandboxes(struct refresh *r)
 	const json_t *best = NULL;
 	size_t i;
 	json_t *s;
-	json_array_foreach(r->sandboxes, i, s)
-	{
+	json_array_foreach (r->sandboxes, i, s) {
 		if (!best || json_i64(s, "created_at", 0) > json_i64(best, "created_at", 0))
 			best = s;
 	}
 	json_decref(p->old_sandboxes);
 	p->old_sandboxes = json_array();
-	json_array_foreach(r->sandboxes, i, s)
-	{
+	json_array_foreach (r->sandboxes, i, s) {
 		if (s != best)
 			(void)json_array_append(p->old_sandboxes, json_object_get(s, "id"));
 	}
@@ -328,8 +325,8 @@ void pod_refresh(struct pod *p, void (*done)(struct pod *p, const struct err *e)
 	if (!r)
 		return;
 	*r = (struct refresh){.p = pod_ref(p), .done = done, .waiting = 1};
-	json_t *sel = json_pack("{s:{s:{s:s}}}", "filter", "label_selector", "io.kubernetes.pod.uid",
-		p->uid);
+	json_t *sel = json_pack(
+		"{s:{s:{s:s}}}", "filter", "label_selector", "io.kubernetes.pod.uid", p->uid);
 	if (cri_send(p->k->cri, CRI_ListPodSandbox, json_deep_copy(sel), on_sandboxes, r))
 		r->waiting++;
 	if (cri_send(p->k->cri, CRI_ListContainers, sel, on_containers, r))

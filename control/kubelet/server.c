@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Routes of the node agent's server. Callers prove themselves by a certificate of the cluster's CA. */
+ * Routes of the node agent's server. Callers prove themselves by a certificate of the cluster's CA.
+ */
 #include "kubelet/logs.h"
 #include "kubelet/server.h"
 #include "xebec/base/httpd.h"
@@ -77,12 +78,13 @@ static void log_watch_free(void *arg)
 	free(w);
 }
 
-static void no_log(struct http_exchange *x, const struct pod *p, const struct slot *s, bool previous)
+static void no_log(
+	struct http_exchange *x, const struct pod *p, const struct slot *s, bool previous)
 {
 	AUTO_BUF struct buf b = {0};
 	if (previous)
-		buf_addf(&b, "previous terminated container \"%s\" in pod \"%s\" not found", s->name,
-			p->name);
+		buf_addf(&b, "previous terminated container \"%s\" in pod \"%s\" not found",
+			s->name, p->name);
 	else
 		buf_addf(&b, "container \"%s\" in pod \"%s\" is waiting to start: %s", s->name,
 			p->name, *s->wait_reason ? s->wait_reason : "ContainerCreating");
@@ -95,8 +97,8 @@ static void do_logs(struct kubelet *k, struct http_exchange *x, struct pod *p, s
 	struct err e = {0};
 	struct str prev = http_query_get(x, "previous");
 	bool previous = str_eqz(prev, "true") || str_eqz(prev, "1");
-	const struct inst *i = previous ? (s->has_last ? &s->last : NULL)
-					: (s->has_cur ? &s->cur : NULL);
+	const struct inst *i =
+		previous ? (s->has_last ? &s->last : NULL) : (s->has_cur ? &s->cur : NULL);
 	/* While a container waits for its restart, the one that died is the previous one too. */
 	if (previous && !i && s->has_cur && s->cur.state == INST_EXITED)
 		i = &s->cur;
@@ -130,8 +132,7 @@ static void do_pods(struct kubelet *k, struct http_exchange *x)
 	AUTO_BUF struct buf b = {0};
 	bool first = true;
 	buf_adds(&b, "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{},\"items\":[");
-	list_each(it, &k->pods)
-	{
+	list_each (it, &k->pods) {
 		struct pod *p = list_entry(it, struct pod, link);
 		AUTO_JSON json_t *o = json_copy(p->obj);
 		if (p->status)
@@ -215,7 +216,8 @@ static void route_pod(struct kubelet *k, struct http_exchange *x, const struct r
 
 static bool is_pod_route(const struct route_path *rp)
 {
-	static const char *const names[] = {"containerLogs", "exec", "attach", "run", "portForward"};
+	static const char *const names[] = {
+		"containerLogs", "exec", "attach", "run", "portForward"};
 	for (size_t i = 0; rp->n > 0 && i < ARRAY_LEN(names); i++)
 		if (strcmp(rp->part[0], names[i]) == 0)
 			return true;

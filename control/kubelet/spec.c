@@ -69,7 +69,7 @@ const char *qos_class(const json_t *spec)
 		for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
 			size_t i;
 			json_t *c;
-			json_array_foreach(json_object_get(spec, lists[l]), i, c)
+			json_array_foreach (json_object_get(spec, lists[l]), i, c)
 				qos_container(c, &s);
 		}
 	return !s.any ? "BestEffort" : s.guaranteed ? "Guaranteed" : "Burstable";
@@ -129,8 +129,9 @@ void spec_pod_limits(const json_t *spec, struct pod_limits *out)
 	struct limit_sum s = {0};
 	size_t i;
 	json_t *c;
-	json_array_foreach(json_object_get(spec, "containers"), i, c) sum_one(c, &s, true);
-	json_array_foreach(json_object_get(spec, "initContainers"), i, c)
+	json_array_foreach (json_object_get(spec, "containers"), i, c)
+		sum_one(c, &s, true);
+	json_array_foreach (json_object_get(spec, "initContainers"), i, c)
 		sum_one(c, &s, is_sidecar(c));
 	const json_t *pr = json_object_get(spec, "resources");
 	if (json_is_object(pr)) {
@@ -184,9 +185,9 @@ void spec_cgroup(const struct spec_ctx *c, const json_t *pod, struct buf *out)
 	const char *q = qos_class(json_object_get(pod, "spec"));
 	const char *root = c->cgroup_root && strcmp(c->cgroup_root, "/") != 0 ? c->cgroup_root : "";
 	buf_addf(out, "%s/kubepods%s/pod%s", root,
-		strcmp(q, "Burstable") == 0	? "/burstable"
+		strcmp(q, "Burstable") == 0    ? "/burstable"
 		: strcmp(q, "BestEffort") == 0 ? "/besteffort"
-						: "",
+					       : "",
 		json_str(pod, "metadata.uid", ""));
 }
 
@@ -198,7 +199,8 @@ void spec_log_dir(const struct spec_ctx *c, const json_t *pod, struct buf *out)
 
 void spec_hostname(const json_t *pod, struct buf *out)
 {
-	const char *h = json_str(pod, "spec.hostname", ""), *ov = json_str(pod, "spec.hostnameOverride", "");
+	const char *h = json_str(pod, "spec.hostname", ""),
+		   *ov = json_str(pod, "spec.hostnameOverride", "");
 	size_t from = out->len;
 	h = *ov ? ov : *h ? h : json_str(pod, "metadata.name", "pod");
 	buf_add(out, h, strnlen(h, 63));
@@ -210,7 +212,8 @@ static void add_words(json_t *list, const char *line)
 {
 	AUTO_FREE char *copy = strdup(line);
 	char *save = NULL;
-	for (char *w = copy ? strtok_r(copy, " \t", &save) : NULL; w; w = strtok_r(NULL, " \t", &save))
+	for (char *w = copy ? strtok_r(copy, " \t", &save) : NULL; w;
+		w = strtok_r(NULL, " \t", &save))
 		(void)json_array_append_new(list, json_string(w));
 }
 
@@ -219,7 +222,8 @@ static void parse_resolv(const char *text, json_t *servers, json_t *searches, js
 {
 	AUTO_FREE char *copy = strdup(text ? text : "");
 	char *save = NULL;
-	for (char *l = copy ? strtok_r(copy, "\n", &save) : NULL; l; l = strtok_r(NULL, "\n", &save)) {
+	for (char *l = copy ? strtok_r(copy, "\n", &save) : NULL; l;
+		l = strtok_r(NULL, "\n", &save)) {
 		while (*l == ' ' || *l == '\t')
 			l++;
 		if (strncmp(l, "nameserver", 10) == 0)
@@ -236,8 +240,7 @@ static void add_unique(json_t *list, const char *s)
 {
 	size_t i;
 	json_t *v;
-	json_array_foreach(list, i, v)
-	{
+	json_array_foreach (list, i, v) {
 		if (strcmp(json_string_value(v), s) == 0)
 			return;
 	}
@@ -260,17 +263,17 @@ static json_t *dns_config(const struct spec_ctx *c, const json_t *pod)
 		(void)json_array_append_new(searches, json_sprintf("%s.svc.%s", ns, c->domain));
 		(void)json_array_append_new(searches, json_sprintf("svc.%s", c->domain));
 		(void)json_array_append_new(searches, json_string(c->domain));
-		json_array_foreach(hs, i, v) add_unique(searches, json_string_value(v));
+		json_array_foreach (hs, i, v)
+			add_unique(searches, json_string_value(v));
 		add_words(options, "ndots:5");
 	} else if (strcmp(policy, "None") != 0)
 		parse_resolv(c->resolv_conf, servers, searches, options);
 	const json_t *cfg = json_at(pod, "spec.dnsConfig");
-	json_array_foreach(json_object_get(cfg, "nameservers"), i, v)
+	json_array_foreach (json_object_get(cfg, "nameservers"), i, v)
 		add_unique(servers, json_string_value(v));
-	json_array_foreach(json_object_get(cfg, "searches"), i, v)
+	json_array_foreach (json_object_get(cfg, "searches"), i, v)
 		add_unique(searches, json_string_value(v));
-	json_array_foreach(json_object_get(cfg, "options"), i, v)
-	{
+	json_array_foreach (json_object_get(cfg, "options"), i, v) {
 		const char *name = json_str(v, "name", ""), *val = json_str(v, "value", NULL);
 		AUTO_BUF struct buf opt = {0};
 		buf_addf(&opt, "%s%s%s", name, val ? ":" : "", val ? val : "");
@@ -283,8 +286,8 @@ static json_t *dns_config(const struct spec_ctx *c, const json_t *pod)
 		}
 		add_unique(options, opt.p);
 	}
-	return json_pack("{s:o, s:o, s:o}", "servers", servers, "searches", searches, "options",
-		options);
+	return json_pack(
+		"{s:o, s:o, s:o}", "servers", servers, "searches", searches, "options", options);
 }
 
 static json_t *namespace_options(const json_t *pod)
@@ -303,21 +306,20 @@ static json_t *port_mappings(const json_t *pod)
 	size_t i, j;
 	if (spec_host_network(pod))
 		return out;
-	json_array_foreach(json_at(pod, "spec.containers"), i, c)
-	{
-		json_array_foreach(json_object_get(c, "ports"), j, p)
-		{
+	json_array_foreach (json_at(pod, "spec.containers"), i, c) {
+		json_array_foreach (json_object_get(c, "ports"), j, p) {
 			const char *proto = json_str(p, "protocol", "TCP");
 			if (json_i64(p, "hostPort", 0) <= 0)
 				continue;
-			(void)json_array_append_new(out,
-				json_pack("{s:i, s:I, s:I, s:s}", "protocol",
-					strcmp(proto, "UDP") == 0    ? 1
-					: strcmp(proto, "SCTP") == 0 ? 2
-								     : 0,
-					"container_port", (json_int_t)json_i64(p, "containerPort", 0),
-					"host_port", (json_int_t)json_i64(p, "hostPort", 0), "host_ip",
-					json_str(p, "hostIP", "")));
+			(void)json_array_append_new(
+				out, json_pack("{s:i, s:I, s:I, s:s}", "protocol",
+					     strcmp(proto, "UDP") == 0	  ? 1
+					     : strcmp(proto, "SCTP") == 0 ? 2
+									  : 0,
+					     "container_port",
+					     (json_int_t)json_i64(p, "containerPort", 0),
+					     "host_port", (json_int_t)json_i64(p, "hostPort", 0),
+					     "host_ip", json_str(p, "hostIP", "")));
 		}
 	}
 	return out;
@@ -327,8 +329,7 @@ static void copy_strings(json_t *to, const json_t *from)
 {
 	const char *k;
 	json_t *v;
-	json_object_foreach((json_t *)from, k, v)
-	{
+	json_object_foreach ((json_t *)from, k, v) {
 		if (json_is_string(v))
 			(void)json_object_set(to, k, v);
 	}
@@ -337,7 +338,8 @@ static void copy_strings(json_t *to, const json_t *from)
 static void pod_labels(json_t *to, const json_t *pod)
 {
 	(void)json_object_set(to, "io.kubernetes.pod.name", json_at(pod, "metadata.name"));
-	(void)json_object_set(to, "io.kubernetes.pod.namespace", json_at(pod, "metadata.namespace"));
+	(void)json_object_set(
+		to, "io.kubernetes.pod.namespace", json_at(pod, "metadata.namespace"));
 	(void)json_object_set(to, "io.kubernetes.pod.uid", json_at(pod, "metadata.uid"));
 }
 
@@ -351,7 +353,7 @@ static json_t *supplemental_groups(const json_t *pod)
 	json_t *out = json_array(), *v;
 	size_t i;
 	const json_t *fs = json_at(pod, "spec.securityContext.fsGroup");
-	json_array_foreach(json_at(pod, "spec.securityContext.supplementalGroups"), i, v)
+	json_array_foreach (json_at(pod, "spec.securityContext.supplementalGroups"), i, v)
 		(void)json_array_append(out, v);
 	if (json_is_integer(fs))
 		(void)json_array_append(out, (json_t *)fs);
@@ -366,7 +368,8 @@ static json_t *seccomp_of(const json_t *profile)
 	if (strcmp(t, "Localhost") != 0)
 		return json_pack("{s:i}", "profile_type", CRI_SECCOMP_UNCONFINED);
 	return json_pack("{s:i, s:o}", "profile_type", CRI_SECCOMP_LOCALHOST, "localhost_ref",
-		json_sprintf("/var/lib/kubelet/seccomp/%s", json_str(profile, "localhostProfile", "")));
+		json_sprintf(
+			"/var/lib/kubelet/seccomp/%s", json_str(profile, "localhostProfile", "")));
 }
 
 static bool any_privileged(const json_t *pod)
@@ -375,8 +378,7 @@ static bool any_privileged(const json_t *pod)
 	for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
 		size_t i;
 		json_t *c;
-		json_array_foreach(json_at(pod, lists[l]), i, c)
-		{
+		json_array_foreach (json_at(pod, lists[l]), i, c) {
 			if (json_flag(c, "securityContext.privileged", false))
 				return true;
 		}
@@ -401,9 +403,9 @@ static json_t *sandbox_linux(const struct spec_ctx *c, const json_t *pod)
 		(void)json_object_set_new(sec, "run_as_user", uid);
 	if (gid)
 		(void)json_object_set_new(sec, "run_as_group", gid);
-	json_array_foreach(json_at(pod, "spec.securityContext.sysctls"), i, v)
-		(void)json_object_set_new(sysctls, json_str(v, "name", ""),
-			json_string(json_str(v, "value", "")));
+	json_array_foreach (json_at(pod, "spec.securityContext.sysctls"), i, v)
+		(void)json_object_set_new(
+			sysctls, json_str(v, "name", ""), json_string(json_str(v, "value", "")));
 	return json_pack("{s:s, s:o, s:o}", "cgroup_parent", cg.p ? cg.p : "", "security_context",
 		sec, "sysctls", sysctls);
 }
@@ -419,11 +421,12 @@ json_t *spec_sandbox(const struct spec_ctx *c, const json_t *pod, unsigned attem
 	pod_labels(labels, pod);
 	copy_strings(ann, json_at(pod, "metadata.annotations"));
 	return json_pack("{s:{s:s, s:s, s:s, s:i}, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "metadata",
-		"name", json_str(pod, "metadata.name", ""), "uid", json_str(pod, "metadata.uid", ""),
-		"namespace", json_str(pod, "metadata.namespace", ""), "attempt", (int)attempt,
-		"hostname", host.p ? host.p : "", "log_directory", logs.p ? logs.p : "",
-		"dns_config", dns_config(c, pod), "port_mappings", port_mappings(pod), "labels",
-		labels, "annotations", ann, "linux", sandbox_linux(c, pod));
+		"name", json_str(pod, "metadata.name", ""), "uid",
+		json_str(pod, "metadata.uid", ""), "namespace",
+		json_str(pod, "metadata.namespace", ""), "attempt", (int)attempt, "hostname",
+		host.p ? host.p : "", "log_directory", logs.p ? logs.p : "", "dns_config",
+		dns_config(c, pod), "port_mappings", port_mappings(pod), "labels", labels,
+		"annotations", ann, "linux", sandbox_linux(c, pod));
 }
 
 /* --- containers --- */
@@ -434,8 +437,8 @@ const json_t *spec_security(const json_t *pod, const json_t *container, const ch
 	return v ? v : json_object_get(json_at(pod, "spec.securityContext"), member);
 }
 
-int spec_check_nonroot(const json_t *pod, const json_t *container, const json_t *image,
-	struct err *e)
+int spec_check_nonroot(
+	const json_t *pod, const json_t *container, const json_t *image, struct err *e)
 {
 	const json_t *user = spec_security(pod, container, "runAsUser");
 	const json_t *uid = json_at(image, "uid.value");
@@ -452,8 +455,8 @@ int spec_check_nonroot(const json_t *pod, const json_t *container, const json_t 
 			"verify user is non-root",
 			name);
 	if (*name ? strcmp(name, "0") == 0 : json_integer_value(uid) == 0)
-		return err_set(e, EPERM, NULL,
-			"container has runAsNonRoot and image will run as root");
+		return err_set(
+			e, EPERM, NULL, "container has runAsNonRoot and image will run as root");
 	return 0;
 }
 
@@ -461,12 +464,12 @@ static json_t *capability_names(const json_t *list)
 {
 	json_t *out = json_array(), *v;
 	size_t i;
-	json_array_foreach(list, i, v)
-	{
+	json_array_foreach (list, i, v) {
 		const char *s = json_string_value(v);
 		/* The runtime wants the short names. */
-		(void)json_array_append_new(
-			out, json_string(s && strncmp(s, "CAP_", 4) == 0 ? s + 4 : s ? s : ""));
+		(void)json_array_append_new(out, json_string(s && strncmp(s, "CAP_", 4) == 0 ? s + 4
+							     : s			     ? s
+											     : ""));
 	}
 	return out;
 }
@@ -489,8 +492,8 @@ static json_t *container_security(const struct container_args *a)
 			capability_names(json_at(sc, "capabilities.add")), "drop_capabilities",
 			capability_names(json_at(sc, "capabilities.drop"))));
 	(void)json_object_set_new(s, "privileged", json_boolean(priv));
-	(void)json_object_set_new(s, "readonly_rootfs",
-		json_boolean(json_flag(sc, "readOnlyRootFilesystem", false)));
+	(void)json_object_set_new(
+		s, "readonly_rootfs", json_boolean(json_flag(sc, "readOnlyRootFilesystem", false)));
 	(void)json_object_set_new(s, "no_new_privs", json_boolean(json_is_false(nnp)));
 	(void)json_object_set_new(s, "supplemental_groups", supplemental_groups(a->pod));
 	(void)json_object_set_new(s, "seccomp",
@@ -513,7 +516,8 @@ static json_t *container_security(const struct container_args *a)
 void spec_hash(const json_t *container, char out[static 20])
 {
 	uint64_t h = 1469598103934665603ULL;
-	const char *part[] = {json_str(container, "name", ""), "\n", json_str(container, "image", "")};
+	const char *part[] = {
+		json_str(container, "name", ""), "\n", json_str(container, "image", "")};
 	for (size_t i = 0; i < ARRAY_LEN(part); i++)
 		for (const char *p = part[i]; *p; p++)
 			h = (h ^ (unsigned char)*p) * 1099511628211ULL;
@@ -525,10 +529,9 @@ static json_t *expand_list(const json_t *list, const json_t *envs)
 	AUTO_JSON json_t *vars = json_object();
 	json_t *out = json_array(), *v;
 	size_t i;
-	json_array_foreach(envs, i, v)
+	json_array_foreach (envs, i, v)
 		(void)json_object_set(vars, json_str(v, "key", ""), json_object_get(v, "value"));
-	json_array_foreach(list, i, v)
-	{
+	json_array_foreach (list, i, v) {
 		AUTO_BUF struct buf b = {0};
 		env_expand(json_string_value(v) ? json_string_value(v) : "", vars, &b);
 		(void)json_array_append_new(out, json_string(b.p ? b.p : ""));
@@ -557,8 +560,8 @@ json_t *spec_container(const struct spec_ctx *c, const struct container_args *a)
 	json_t *labels = json_object(), *o = json_object();
 	pod_labels(labels, a->pod);
 	(void)json_object_set_new(labels, "io.kubernetes.container.name", json_string(name));
-	(void)json_object_set_new(o, "metadata",
-		json_pack("{s:s, s:i}", "name", name, "attempt", (int)a->attempt));
+	(void)json_object_set_new(
+		o, "metadata", json_pack("{s:s, s:i}", "name", name, "attempt", (int)a->attempt));
 	(void)json_object_set_new(o, "image",
 		json_pack("{s:s, s:s}", "image", a->image, "user_specified_image",
 			json_str(a->container, "image", "")));
@@ -573,7 +576,8 @@ json_t *spec_container(const struct spec_ctx *c, const struct container_args *a)
 	(void)json_object_set_new(o, "labels", labels);
 	(void)json_object_set_new(o, "annotations", container_annotations(a));
 	(void)json_object_set_new(o, "log_path", json_sprintf("%s/%u.log", name, a->attempt));
-	(void)json_object_set_new(o, "stdin", json_boolean(json_flag(a->container, "stdin", false)));
+	(void)json_object_set_new(
+		o, "stdin", json_boolean(json_flag(a->container, "stdin", false)));
 	(void)json_object_set_new(
 		o, "stdin_once", json_boolean(json_flag(a->container, "stdinOnce", false)));
 	(void)json_object_set_new(o, "tty", json_boolean(json_flag(a->container, "tty", false)));
@@ -607,10 +611,9 @@ void spec_hosts_file(const struct spec_ctx *c, const json_t *pod, const char *ip
 		buf_addf(out, "%s\t%s\n", ip, host.p);
 	if (json_array_size(json_at(pod, "spec.hostAliases")) > 0)
 		buf_adds(out, "\n# Entries added by HostAliases.\n");
-	json_array_foreach(json_at(pod, "spec.hostAliases"), i, v)
-	{
+	json_array_foreach (json_at(pod, "spec.hostAliases"), i, v) {
 		buf_adds(out, json_str(v, "ip", ""));
-		json_array_foreach(json_object_get(v, "hostnames"), j, n)
+		json_array_foreach (json_object_get(v, "hostnames"), j, n)
 			buf_addf(out, "\t%s", json_string_value(n));
 		buf_addc(out, '\n');
 	}

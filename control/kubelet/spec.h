@@ -8,7 +8,8 @@
 #include "xebec/base/json.h"
 
 struct spec_ctx { /* what of the node the configurations need */
-	const char *logs, *cgroup_root, *cluster_dns, *domain, *resolv_conf; /* text of the node's */
+	const char *logs, *cgroup_root, *cluster_dns, *domain,
+		*resolv_conf; /* text of the node's */
 	uint64_t mem_capacity;
 };
 
@@ -21,17 +22,17 @@ json_t *spec_resources(const struct spec_ctx *c, const json_t *spec, const json_
 struct container_args {
 	const json_t *pod, *container;
 	unsigned attempt;
-	const char *image; /* id of the image to run */
-	json_t *envs;	   /* [{key,value}], borrowed */
-	json_t *mounts;	   /* array of Mount, borrowed */
+	const char *image;     /* id of the image to run */
+	json_t *envs;	       /* [{key,value}], borrowed */
+	json_t *mounts;	       /* array of Mount, borrowed */
 	const char *target_id; /* ephemeral: process namespace to join, or NULL */
 };
 json_t *spec_container(const struct spec_ctx *c, const struct container_args *a);
 /* Changes when an instance must be replaced. */
 void spec_hash(const json_t *container, char out[static 20]);
 /* -EPERM when runAsNonRoot forbids the user that the image or the specification names. */
-int spec_check_nonroot(const json_t *pod, const json_t *container, const json_t *image,
-	struct err *e);
+int spec_check_nonroot(
+	const json_t *pod, const json_t *container, const json_t *image, struct err *e);
 /* The container's value of a security context member, else the pod's. */
 const json_t *spec_security(const json_t *pod, const json_t *container, const char *member);
 enum restart_policy spec_restart_policy(const json_t *pod);

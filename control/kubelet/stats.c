@@ -40,8 +40,7 @@ static void node_usage(int64_t *cpu_ns, int64_t *mem)
 
 static const char *label(const json_t *row, const char *name)
 {
-	const char *v = json_string_value(
-		json_object_get(json_at(row, "attributes.labels"), name));
+	const char *v = json_string_value(json_object_get(json_at(row, "attributes.labels"), name));
 	return v ? v : "";
 }
 
@@ -62,8 +61,7 @@ static json_t *pod_stats(struct pod *p, const json_t *rows, const char *now)
 	json_t *list = json_array(), *row;
 	int64_t cpu = 0, nano = 0, mem = 0;
 	size_t i;
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach (rows, i, row) {
 		if (strcmp(label(row, "io.kubernetes.pod.uid"), p->uid) != 0)
 			continue;
 		cpu += value(row, "cpu.usage_core_nano_seconds");
@@ -84,12 +82,13 @@ static void write_summary(struct kubelet *k, const json_t *rows, struct buf *out
 	time_rfc3339(time_now(), now);
 	node_usage(&cpu, &mem);
 	json_t *pods = json_array();
-	list_each(it, &k->pods) (void)json_array_append_new(
-		pods, pod_stats(list_entry(it, struct pod, link), rows, now));
-	AUTO_JSON json_t *o = json_pack("{s:{s:s, s:{s:s, s:I}, s:{s:s, s:I}}, s:o}", "node",
-		"nodeName", k->c.node_name, "cpu", "time", now, "usageCoreNanoSeconds",
-		(json_int_t)cpu, "memory", "time", now, "workingSetBytes", (json_int_t)mem, "pods",
-		pods);
+	list_each (it, &k->pods)
+		(void)json_array_append_new(
+			pods, pod_stats(list_entry(it, struct pod, link), rows, now));
+	AUTO_JSON json_t *o =
+		json_pack("{s:{s:s, s:{s:s, s:I}, s:{s:s, s:I}}, s:o}", "node", "nodeName",
+			k->c.node_name, "cpu", "time", now, "usageCoreNanoSeconds", (json_int_t)cpu,
+			"memory", "time", now, "workingSetBytes", (json_int_t)mem, "pods", pods);
 	json_write(o, out);
 	buf_addc(out, '\n');
 }
@@ -107,8 +106,7 @@ static void write_resource(struct kubelet *k, const json_t *rows, struct buf *ou
 		"# TYPE container_cpu_usage_seconds_total counter\n"
 		"# TYPE container_memory_working_set_bytes gauge\n",
 		(double)cpu / 1e9, (long long)mem);
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach (rows, i, row) {
 		AUTO_BUF struct buf l = {0};
 		buf_addf(&l, "{container=\"%s\",namespace=\"%s\",pod=\"%s\"}",
 			label(row, "io.kubernetes.container.name"),
@@ -184,25 +182,28 @@ void stats_metrics(struct kubelet *k, struct http_exchange *x)
 {
 	AUTO_BUF struct buf b = {0};
 	size_t running = 0;
-	list_each(it, &k->pods)
-	{
+	list_each (it, &k->pods) {
 		struct pod *p = list_entry(it, struct pod, link);
 		for (size_t i = 0; i < p->n_slots; i++)
 			running += p->slots[i].has_cur && p->slots[i].cur.state == INST_RUNNING;
 	}
 	buf_addf(&b,
-		"# HELP xebec_kubelet_pods Pods bound to this node.\n# TYPE xebec_kubelet_pods gauge\n"
+		"# HELP xebec_kubelet_pods Pods bound to this node.\n# TYPE xebec_kubelet_pods "
+		"gauge\n"
 		"xebec_kubelet_pods %zu\n"
 		"# HELP xebec_kubelet_running_containers Containers that run.\n"
-		"# TYPE xebec_kubelet_running_containers gauge\nxebec_kubelet_running_containers %zu\n"
+		"# TYPE xebec_kubelet_running_containers gauge\nxebec_kubelet_running_containers "
+		"%zu\n"
 		"# HELP xebec_kubelet_started_containers_total Containers started.\n"
 		"# TYPE xebec_kubelet_started_containers_total counter\n"
 		"xebec_kubelet_started_containers_total %llu\n"
 		"# HELP xebec_kubelet_restarts_total Containers started again.\n"
 		"# TYPE xebec_kubelet_restarts_total counter\nxebec_kubelet_restarts_total %llu\n"
-		"# HELP xebec_kubelet_pod_start_seconds From seeing a pod to reporting it Running.\n"
+		"# HELP xebec_kubelet_pod_start_seconds From seeing a pod to reporting it "
+		"Running.\n"
 		"# TYPE xebec_kubelet_pod_start_seconds summary\n"
-		"xebec_kubelet_pod_start_seconds_sum %.6f\nxebec_kubelet_pod_start_seconds_count %llu\n"
+		"xebec_kubelet_pod_start_seconds_sum %.6f\nxebec_kubelet_pod_start_seconds_count "
+		"%llu\n"
 		"# HELP xebec_kubelet_runtime_up The container runtime answers and is ready.\n"
 		"# TYPE xebec_kubelet_runtime_up gauge\nxebec_kubelet_runtime_up %d\n",
 		k->n_pods, running, (unsigned long long)k->n_started,

@@ -45,8 +45,8 @@ static json_t *waiting_of(const struct pod *p, const struct slot *s, size_t n, i
 	bool has_init = p->n_slots > 0 && p->slots[0].kind <= SLOT_SIDECAR;
 	if (s->pull_failed && now - s->failed_at > 3 * NS_PER_SEC && s->retry_at > now) {
 		AUTO_BUF struct buf m = {0};
-		buf_addf(&m, "Back-off pulling image \"%s\": %s: %s", json_str(s->spec, "image", ""),
-			s->wait_reason, s->wait_msg);
+		buf_addf(&m, "Back-off pulling image \"%s\": %s: %s",
+			json_str(s->spec, "image", ""), s->wait_reason, s->wait_msg);
 		return waiting("ImagePullBackOff", m.p);
 	}
 	if (*s->wait_reason)
@@ -96,7 +96,8 @@ static json_t *container_status(const struct pod *p, size_t n, int64_t now)
 		last && last->full && last->state == INST_EXITED ? terminated(last) : json_object(),
 		"ready", slot_ready(s), "restartCount",
 		(int)(s->has_cur ? s->cur.attempt : s->restarts), "image",
-		s->has_cur && s->cur.image && *s->cur.image && strncmp(s->cur.image, "sha256:", 7) != 0
+		s->has_cur && s->cur.image && *s->cur.image &&
+				strncmp(s->cur.image, "sha256:", 7) != 0
 			? s->cur.image
 			: json_str(s->spec, "image", ""),
 		"imageID", s->has_cur && s->cur.image_ref ? s->cur.image_ref : "", "started",
@@ -146,8 +147,7 @@ static const json_t *condition_in(const json_t *list, const char *type)
 {
 	size_t i;
 	json_t *c;
-	json_array_foreach(list, i, c)
-	{
+	json_array_foreach (list, i, c) {
 		if (strcmp(json_str(c, "type", ""), type) == 0)
 			return c;
 	}
@@ -203,10 +203,9 @@ static bool gates_open(const struct pod *p)
 {
 	size_t i;
 	json_t *g;
-	json_array_foreach(json_at(p->obj, "spec.readinessGates"), i, g)
-	{
-		const json_t *c = condition_in(json_at(p->obj, "status.conditions"),
-			json_str(g, "conditionType", ""));
+	json_array_foreach (json_at(p->obj, "spec.readinessGates"), i, g) {
+		const json_t *c = condition_in(
+			json_at(p->obj, "status.conditions"), json_str(g, "conditionType", ""));
 		if (strcmp(json_str(c, "status", ""), "True") != 0)
 			return false;
 	}
@@ -232,8 +231,12 @@ static json_t *conditions_of(struct pod *p, const char *phase, int64_t now)
 		: init ? NULL
 		       : "ContainersNotInitialized",
 		init ? NULL : uninit.p, now);
-	add_condition(p, list, "Ready", open, open ? NULL : ready ? "ReadinessGatesNotReady" : why,
-		ready && !open ? "the status of pod readiness gates is not \"True\"" : unready.p, now);
+	add_condition(p, list, "Ready", open,
+		open	? NULL
+		: ready ? "ReadinessGatesNotReady"
+			: why,
+		ready && !open ? "the status of pod readiness gates is not \"True\"" : unready.p,
+		now);
 	add_condition(p, list, "ContainersReady", ready, ready ? NULL : why, unready.p, now);
 	add_condition(p, list, "PodScheduled", true, NULL, NULL, now);
 	return list;
@@ -276,8 +279,7 @@ json_t *status_make(struct pod *p, int64_t now)
 	p->conditions = json_incref(cond);
 	(void)json_object_set_new(st, "conditions", cond);
 	(void)json_object_set_new(st, "hostIP", json_string(p->k->c.node_ip));
-	(void)json_object_set_new(
-		st, "hostIPs", json_pack("[{s:s}]", "ip", p->k->c.node_ip));
+	(void)json_object_set_new(st, "hostIPs", json_pack("[{s:s}]", "ip", p->k->c.node_ip));
 	if (spec_host_network(p->obj) && p->sandbox)
 		ip = p->k->c.node_ip;
 	if (ip && *ip) {
@@ -299,16 +301,14 @@ static bool same_as(const json_t *ours, const json_t *theirs)
 	const char *k;
 	json_t *v, *c;
 	size_t i;
-	json_object_foreach((json_t *)ours, k, v)
-	{
+	json_object_foreach ((json_t *)ours, k, v) {
 		const json_t *t = json_object_get(theirs, k);
 		if (strcmp(k, "conditions") != 0) {
 			if (!json_equal(v, t))
 				return false;
 			continue;
 		}
-		json_array_foreach(v, i, c)
-		{
+		json_array_foreach (v, i, c) {
 			if (!json_equal(c, condition_in(t, json_str(c, "type", ""))))
 				return false;
 		}
@@ -328,11 +328,10 @@ static void patched(void *arg, const struct client_result *r)
 			(void)loop_timer_set(p->k->loop, &p->status_timer, NS_PER_SEC);
 		}
 	} else
-		p->patch_rv = strtoull(jv_raw_str(jv_path(jv_of(r->body), "metadata.resourceVersion")).p
-					       ? jv_raw_str(jv_path(jv_of(r->body),
-							 "metadata.resourceVersion"))
-							 .p
-					       : "0",
+		p->patch_rv = strtoull(
+			jv_raw_str(jv_path(jv_of(r->body), "metadata.resourceVersion")).p
+				? jv_raw_str(jv_path(jv_of(r->body), "metadata.resourceVersion")).p
+				: "0",
 			NULL, 10);
 	if (!p->k->closing) {
 		if (!r->e)
@@ -350,8 +349,7 @@ static void complete_patch(const json_t *old, json_t *st)
 	static const char *const lists[] = {"podIPs", "hostIPs"};
 	const char *k;
 	json_t *v;
-	json_object_foreach((json_t *)old, k, v)
-	{
+	json_object_foreach ((json_t *)old, k, v) {
 		if (!json_object_get(st, k) && strcmp(k, "nominatedNodeName") != 0 &&
 			strcmp(k, "resize") != 0)
 			(void)json_object_set_new(st, k, json_null());

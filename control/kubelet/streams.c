@@ -82,8 +82,8 @@ static const struct stream_events runtime_ev = {
 static bool passes(struct str name)
 {
 	return str_eqz(name, "upgrade") || str_eqz(name, "connection") ||
-	       str_starts(name, "x-stream-protocol-version") || str_starts(name, "sec-websocket-") ||
-	       str_eqz(name, "user-agent");
+	       str_starts(name, "x-stream-protocol-version") ||
+	       str_starts(name, "sec-websocket-") || str_eqz(name, "user-agent");
 }
 
 static void write_request(struct session *s, const char *host, const char *path)
@@ -112,8 +112,9 @@ static void on_url(void *arg, const struct err *e, int status, const json_t *res
 	const char *host = strstr(url, "://") ? strstr(url, "://") + 3 : url;
 	AUTO_FREE char *hp = strndup(host, strcspn(host, "/"));
 	const char *path = strchr(host, '/');
-	if (!hp || !path || stream_connect(s->k->loop, hp, NULL, NULL, NULL, &runtime_ev, s,
-				    &s->runtime, &ce) < 0) {
+	if (!hp || !path ||
+		stream_connect(s->k->loop, hp, NULL, NULL, NULL, &runtime_ev, s, &s->runtime, &ce) <
+			0) {
 		session_fail(s, 502, *ce.msg ? ce.msg : "bad streaming URL");
 		return;
 	}
@@ -164,8 +165,8 @@ static bool running(struct http_exchange *x, const struct slot *s)
 
 static json_t *stream_flags(struct http_exchange *x, const struct slot *s, bool tty)
 {
-	return json_pack("{s:s, s:b, s:b, s:b, s:b}", "container_id", s->cur.id, "tty", tty, "stdin",
-		flag(x, "input", "stdin"), "stdout", flag(x, "output", "stdout"), "stderr",
+	return json_pack("{s:s, s:b, s:b, s:b, s:b}", "container_id", s->cur.id, "tty", tty,
+		"stdin", flag(x, "input", "stdin"), "stdout", flag(x, "output", "stdout"), "stderr",
 		!tty && flag(x, "error", "stderr"));
 }
 
@@ -249,7 +250,8 @@ void stream_run(struct kubelet *k, struct http_exchange *x, struct slot *slot)
 	for (char *w = copy ? strtok_r(copy, " ", &save) : NULL; w; w = strtok_r(NULL, " ", &save))
 		(void)json_array_append_new(cmd, json_string(w));
 	s->call = cri_send(k->cri, CRI_ExecSync,
-		json_pack("{s:s, s:o, s:i}", "container_id", slot->cur.id, "cmd", cmd, "timeout", 30),
+		json_pack(
+			"{s:s, s:o, s:i}", "container_id", slot->cur.id, "cmd", cmd, "timeout", 30),
 		on_output, s);
 	if (!s->call)
 		session_fail(s, 500, "out of memory");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The loop of one pod: refresh what the runtime says, decide, act, report. */
+#include <errno.h>
 #include <stdarg.h>
 #include "kubelet/check.h"
 #include "kubelet/image.h"
@@ -39,8 +40,8 @@ void pod_set_state(struct pod *p, enum pod_state s)
 	p->state = s;
 }
 
-void pod_event(struct pod *p, const struct slot *s, bool warning, const char *reason,
-	const char *fmt, ...)
+void pod_event(
+	struct pod *p, const struct slot *s, bool warning, const char *reason, const char *fmt, ...)
 {
 	static const char *const lists[] = {[SLOT_INIT] = "initContainers",
 		[SLOT_SIDECAR] = "initContainers",

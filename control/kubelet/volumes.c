@@ -114,13 +114,11 @@ static void hold_container(struct volumes *v, const json_t *c)
 {
 	size_t i;
 	json_t *e;
-	json_array_foreach(json_object_get(c, "env"), i, e)
-	{
+	json_array_foreach (json_object_get(c, "env"), i, e) {
 		hold(v, OBJ_CONFIGMAP, json_str(e, "valueFrom.configMapKeyRef.name", NULL));
 		hold(v, OBJ_SECRET, json_str(e, "valueFrom.secretKeyRef.name", NULL));
 	}
-	json_array_foreach(json_object_get(c, "envFrom"), i, e)
-	{
+	json_array_foreach (json_object_get(c, "envFrom"), i, e) {
 		hold(v, OBJ_CONFIGMAP, json_str(e, "configMapRef.name", NULL));
 		hold(v, OBJ_SECRET, json_str(e, "secretRef.name", NULL));
 	}
@@ -134,13 +132,14 @@ static void hold_all(struct volumes *v)
 	size_t i, j;
 	json_t *e, *s;
 	for (size_t l = 0; l < ARRAY_LEN(lists); l++)
-		json_array_foreach(json_at(pod, lists[l]), i, e) hold_container(v, e);
-	json_array_foreach(json_at(pod, "spec.volumes"), i, e)
-	{
+		json_array_foreach (json_at(pod, lists[l]), i, e)
+			hold_container(v, e);
+	json_array_foreach (json_at(pod, "spec.volumes"), i, e) {
 		hold_source(v, e);
-		json_array_foreach(json_at(e, "projected.sources"), j, s) hold_source(v, s);
+		json_array_foreach (json_at(e, "projected.sources"), j, s)
+			hold_source(v, s);
 	}
-	json_array_foreach(json_at(pod, "spec.imagePullSecrets"), i, e)
+	json_array_foreach (json_at(pod, "spec.imagePullSecrets"), i, e)
 		hold(v, OBJ_SECRET, json_str(e, "name", NULL));
 }
 
@@ -176,7 +175,8 @@ static void token_done(void *arg, const struct client_result *r)
 	if (!text) {
 		(void)snprintf(p->vol_error, sizeof(p->vol_error), "fetch token: %s",
 			r->e ? r->e->msg : "malformed TokenRequest");
-		(void)loop_timer_set(p->k->loop, &t->refresh, t->text ? 30 * NS_PER_SEC : NS_PER_SEC);
+		(void)loop_timer_set(
+			p->k->loop, &t->refresh, t->text ? 30 * NS_PER_SEC : NS_PER_SEC);
 		return;
 	}
 	free(t->text);
@@ -193,15 +193,16 @@ static void token_request(struct token *t)
 	struct pod *p = t->v->pod;
 	AUTO_BUF struct buf path = {0}, body = {0};
 	const char *aud = json_str(t->src, "audience", "");
-	AUTO_JSON json_t *req = json_pack("{s:s, s:s, s:{s:o, s:I, s:{s:s, s:s, s:s, s:s}}}", "kind",
-		"TokenRequest", "apiVersion", "authentication.k8s.io/v1", "spec", "audiences",
-		*aud ? json_pack("[s]", aud) : json_array(), "expirationSeconds",
+	AUTO_JSON json_t *req = json_pack("{s:s, s:s, s:{s:o, s:I, s:{s:s, s:s, s:s, s:s}}}",
+		"kind", "TokenRequest", "apiVersion", "authentication.k8s.io/v1", "spec",
+		"audiences", *aud ? json_pack("[s]", aud) : json_array(), "expirationSeconds",
 		(json_int_t)json_i64(t->src, "expirationSeconds", 3600), "boundObjectRef", "kind",
 		"Pod", "apiVersion", "v1", "name", p->name, "uid", p->uid);
 	buf_addf(&path, "/api/v1/namespaces/%s/serviceaccounts/%s/token", p->ns,
 		json_str(p->obj, "spec.serviceAccountName", "default"));
 	json_write(req, &body);
-	struct client_request cr = {.method = "POST", .path = buf_str(&path), .body = buf_str(&body)};
+	struct client_request cr = {
+		.method = "POST", .path = buf_str(&path), .body = buf_str(&body)};
 	if (!t->call)
 		t->call = client_send(p->k->client, &cr, token_done, t);
 }
@@ -210,10 +211,8 @@ static void tokens_begin(struct volumes *v)
 {
 	size_t i, j;
 	json_t *vol, *src;
-	json_array_foreach(json_at(v->obj, "spec.volumes"), i, vol)
-	{
-		json_array_foreach(json_at(vol, "projected.sources"), j, src)
-		{
+	json_array_foreach (json_at(v->obj, "spec.volumes"), i, vol) {
+		json_array_foreach (json_at(vol, "projected.sources"), j, src) {
 			const json_t *sat = json_object_get(src, "serviceAccountToken");
 			struct token *t = json_is_object(sat) ? calloc(1, sizeof(*t)) : NULL;
 			if (!t)
@@ -228,8 +227,7 @@ static void tokens_begin(struct volumes *v)
 
 static const char *token_for(const struct volumes *v, const json_t *src)
 {
-	list_each(it, &v->tokens)
-	{
+	list_each (it, &v->tokens) {
 		struct token *t = list_entry(it, struct token, link);
 		if (t->src == src || (t->text && json_equal(t->src, src)))
 			return t->text;
@@ -260,26 +258,27 @@ static int object_payload(struct volumes *v, enum obj_kind kind, const json_t *s
 	if (!obj)
 		return err_set(e, ENOENT, NULL, "%s \"%s\" not found", what, name);
 	AUTO_JSON json_t *data = json_object(); /* key -> text or base64, with a mark */
-	json_object_foreach(json_object_get(obj, "data"), k, val)
-		(void)json_object_set_new(data, k,
-			json_pack("{s:O, s:b}", "v", val, "b64", kind == OBJ_SECRET));
-	json_object_foreach(json_object_get(obj, "binaryData"), k, val)
+	json_object_foreach (json_object_get(obj, "data"), k, val)
+		(void)json_object_set_new(
+			data, k, json_pack("{s:O, s:b}", "v", val, "b64", kind == OBJ_SECRET));
+	json_object_foreach (json_object_get(obj, "binaryData"), k, val)
 		(void)json_object_set_new(data, k, json_pack("{s:O, s:b}", "v", val, "b64", 1));
 	AUTO_JSON json_t *all = json_array();
 	if (json_is_array(items))
 		(void)json_array_extend(all, (json_t *)items);
 	else
-		json_object_foreach(data, k, val)
-			(void)json_array_append_new(all, json_pack("{s:s, s:s}", "key", k, "path", k));
-	json_array_foreach(all, i, it)
-	{
+		json_object_foreach (data, k, val)
+			(void)json_array_append_new(
+				all, json_pack("{s:s, s:s}", "key", k, "path", k));
+	json_array_foreach (all, i, it) {
 		const char *key = json_str(it, "key", "");
 		const json_t *entry = json_object_get(data, key);
 		AUTO_BUF struct buf raw = {0};
 		if (!entry && optional)
 			continue;
 		if (!entry)
-			return err_set(e, ENOENT, NULL, "references non-existent %s key: %s", what, key);
+			return err_set(
+				e, ENOENT, NULL, "references non-existent %s key: %s", what, key);
 		const char *text = json_str(entry, "v", "");
 		if (!json_flag(entry, "b64", false))
 			buf_adds(&raw, text);
@@ -298,15 +297,14 @@ static const json_t *first_container(const struct pod *p)
 	return json_array_get(json_at(p->obj, "spec.containers"), 0);
 }
 
-static int downward_payload(struct volumes *v, const json_t *src, int64_t mode,
-	struct payload *out, struct err *e)
+static int downward_payload(
+	struct volumes *v, const json_t *src, int64_t mode, struct payload *out, struct err *e)
 {
 	struct env_ctx ctx;
 	size_t i;
 	json_t *it;
 	env_ctx_of(v->pod, &ctx);
-	json_array_foreach(json_object_get(src, "items"), i, it)
-	{
+	json_array_foreach (json_object_get(src, "items"), i, it) {
 		AUTO_BUF struct buf text = {0};
 		const json_t *f = json_object_get(it, "fieldRef");
 		int r = f ? field_ref(&ctx, json_str(f, "fieldPath", ""), &text, e)
@@ -322,20 +320,20 @@ static int downward_payload(struct volumes *v, const json_t *src, int64_t mode,
 	return 0;
 }
 
-static int projected_payload(struct volumes *v, const json_t *vol, int64_t mode,
-	struct payload *out, struct err *e)
+static int projected_payload(
+	struct volumes *v, const json_t *vol, int64_t mode, struct payload *out, struct err *e)
 {
 	size_t i;
 	json_t *s;
-	json_array_foreach(json_object_get(vol, "sources"), i, s)
-	{
+	json_array_foreach (json_object_get(vol, "sources"), i, s) {
 		const json_t *src, *tok;
 		int r = 0;
 		if ((src = json_object_get(s, "configMap")))
 			r = object_payload(
 				v, OBJ_CONFIGMAP, src, json_str(src, "name", ""), mode, out, e);
 		else if ((src = json_object_get(s, "secret")))
-			r = object_payload(v, OBJ_SECRET, src, json_str(src, "name", ""), mode, out, e);
+			r = object_payload(
+				v, OBJ_SECRET, src, json_str(src, "name", ""), mode, out, e);
 		else if ((src = json_object_get(s, "downwardAPI")))
 			r = downward_payload(v, src, mode, out, e);
 		else if ((tok = json_object_get(s, "serviceAccountToken"))) {
@@ -344,8 +342,8 @@ static int projected_payload(struct volumes *v, const json_t *vol, int64_t mode,
 				return err_set(e, EAGAIN, NULL, "%s",
 					*v->pod->vol_error ? v->pod->vol_error
 							   : "token is not there yet");
-			r = payload_add(out, json_str(tok, "path", ""), str_of(text),
-				(unsigned)mode);
+			r = payload_add(
+				out, json_str(tok, "path", ""), str_of(text), (unsigned)mode);
 		} else
 			r = err_set(e, ENOTSUP, NULL, "unsupported projected source");
 		if (r < 0)
@@ -432,8 +430,8 @@ static int setup_host_path(struct volume *vol, const json_t *src, struct err *e)
 			(void)fd;
 		}
 		if (stat(path, &st) < 0 || (st.st_mode & S_IFMT) != rules[i].fmt)
-			return err_set(e, EINVAL, NULL, "hostPath type check failed: %s is not a %s",
-				path, rules[i].what);
+			return err_set(e, EINVAL, NULL,
+				"hostPath type check failed: %s is not a %s", path, rules[i].what);
 	}
 	/* The runtime makes an absent directory; so do we, before it is asked. */
 	if (!*type && stat(path, &st) < 0)
@@ -443,16 +441,15 @@ static int setup_host_path(struct volume *vol, const json_t *src, struct err *e)
 
 enum content { C_NONE, C_CONFIGMAP, C_SECRET, C_DOWNWARD, C_PROJECTED };
 
-static int setup_content(struct volumes *v, struct volume *vol, enum content what,
-	const json_t *src, struct err *e)
+static int setup_content(
+	struct volumes *v, struct volume *vol, enum content what, const json_t *src, struct err *e)
 {
 	struct payload pay = {0};
 	int64_t mode = json_i64(src, "defaultMode", 0644);
 	int r = 0;
 	vol->ro = true;
 	if (what == C_CONFIGMAP)
-		r = object_payload(
-			v, OBJ_CONFIGMAP, src, json_str(src, "name", ""), mode, &pay, e);
+		r = object_payload(v, OBJ_CONFIGMAP, src, json_str(src, "name", ""), mode, &pay, e);
 	else if (what == C_SECRET)
 		r = object_payload(
 			v, OBJ_SECRET, src, json_str(src, "secretName", ""), mode, &pay, e);
@@ -491,8 +488,7 @@ static int setup_volume(struct volumes *v, struct volume *vol, const json_t *spe
 		return setup_empty_dir(v, vol, src, e);
 	const char *k = "";
 	json_t *val;
-	json_object_foreach((json_t *)spec, k, val)
-	{
+	json_object_foreach ((json_t *)spec, k, val) {
 		if (strcmp(k, "name") != 0)
 			break;
 	}
@@ -508,8 +504,8 @@ static void volumes_fail(struct volumes *v, const struct volume *vol, const stru
 	(void)snprintf(p->vol_error, sizeof(p->vol_error), "%s", e->msg);
 	if (e->code != -EAGAIN && (news || !v->reported)) {
 		v->reported = true;
-		pod_event(p, NULL, true, "FailedMount", "MountVolume.SetUp failed for volume \"%s\" : %s",
-			vol->name, e->msg);
+		pod_event(p, NULL, true, "FailedMount",
+			"MountVolume.SetUp failed for volume \"%s\" : %s", vol->name, e->msg);
 	}
 	if (e->code == -EAGAIN)
 		return; /* an answer is under way and will call us */
@@ -533,8 +529,7 @@ static const json_t *volume_spec(const struct pod *p, const char *name)
 {
 	size_t i;
 	json_t *e;
-	json_array_foreach(json_at(p->obj, "spec.volumes"), i, e)
-	{
+	json_array_foreach (json_at(p->obj, "spec.volumes"), i, e) {
 		if (strcmp(json_str(e, "name", ""), name) == 0)
 			return e;
 	}
@@ -588,8 +583,7 @@ int volumes_start(struct pod *p, struct err *e)
 	list_init(&v->tokens);
 	v->obj = json_incref(p->obj);
 	v->v = calloc(json_array_size(list) + 1, sizeof(*v->v));
-	json_array_foreach(list, i, spec)
-	{
+	json_array_foreach (list, i, spec) {
 		AUTO_BUF struct buf path = {0};
 		pod_dir(p->k, p->uid, &path);
 		buf_addf(&path, "/volumes/%s", json_str(spec, "name", ""));
@@ -610,8 +604,7 @@ void volumes_free(struct volumes *v)
 	if (!v)
 		return;
 	loop_timer_cancel(&v->retry);
-	list_each_safe(it, &v->tokens)
-	{
+	list_each_safe (it, &v->tokens) {
 		struct token *t = list_entry(it, struct token, link);
 		loop_timer_cancel(&t->refresh);
 		if (t->call)
