@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Command-line options of a role as a table: "--name VALUE" or "--name=VALUE" into a struct of
+ * strings. */
+#ifndef XEBEC_ROLES_OPTIONS_H
+#define XEBEC_ROLES_OPTIONS_H
+
+#include <stddef.h>
+
+struct option_row {
+	const char *name;
+	size_t offset; /* of a const char * in the struct */
+	const char *arg, *text;
+};
+/* 0, 2 on bad usage (said on stderr), -1 when --help was printed. */
+int options_parse(const char *role, const struct option_row *rows, size_t n, int argc, char **argv,
+	void *into);
+
+#endif
