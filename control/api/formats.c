@@ -354,7 +354,7 @@ static bool ip6_parse(struct str s, unsigned char out[static 16])
 	return true;
 }
 
-bool ip_parse(struct str s, unsigned char out[static 16], bool *v6)
+bool fmt_ip_parse(struct str s, unsigned char out[static 16], bool *v6)
 {
 	*v6 = s.n && memchr(s.p, ':', s.n);
 	if (*v6)
@@ -367,7 +367,7 @@ size_t fmt_ip(struct str s, const char *msg[static MSG_MAX])
 {
 	unsigned char b[16];
 	bool v6;
-	if (ip_parse(s, b, &v6))
+	if (fmt_ip_parse(s, b, &v6))
 		return 0;
 	return add_msg(msg, 0, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
 }
@@ -378,8 +378,8 @@ size_t fmt_cidr(struct str s, const char *msg[static MSG_MAX])
 	bool v6;
 	uint64_t bits;
 	struct str rest = s, addr = str_cut(&rest, '/');
-	if (addr.n < s.n && rest.n && !(rest.n > 1 && rest.p[0] == '0') && ip_parse(addr, b, &v6) &&
-		str_u64(rest, &bits) == 0 && bits <= (v6 ? 128 : 32))
+	if (addr.n < s.n && rest.n && !(rest.n > 1 && rest.p[0] == '0') &&
+		fmt_ip_parse(addr, b, &v6) && str_u64(rest, &bits) == 0 && bits <= (v6 ? 128 : 32))
 		return 0;
 	return add_msg(msg, 0, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
 }

@@ -225,7 +225,7 @@ static void check_endpoint(
 			(void)v_format(c, P_INDEX(ap, i), s, fmt_dns1123_subdomain);
 			continue;
 		}
-		if (!v_format(c, P_INDEX(ap, i), s, fmt_ip) || !ip_parse(str_of(s), b, &v6))
+		if (!v_format(c, P_INDEX(ap, i), s, fmt_ip) || !fmt_ip_parse(str_of(s), b, &v6))
 			continue;
 		if (v6 != want6)
 			v_invalid_str(c, P_INDEX(ap, i), s, "must be an %s address", type);

@@ -97,7 +97,7 @@ static void ingress(const json_t *obj, const json_t *old, const char *sub, struc
 		const json_t *r = json_array_get(rules, i);
 		const struct fpath *rp = P_INDEX(P_NAME(&spec_path, "rules"), i);
 		const char *host = jstr(r, "host");
-		if (*host && ip_parse(str_of(host), b, &v6))
+		if (*host && fmt_ip_parse(str_of(host), b, &v6))
 			v_invalid_str(c, P_NAME(rp, "host"), host,
 				"must be a DNS name, not an IP address");
 		else if (*host)

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Threads of controllers and scheduler: a row each in the table. */
+#include "roles/server_parts.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include "xebec/base/loop.h"
+
+struct part { /* one component */
+	const char *name;
+	/* Starts it on the loop, which no thread runs yet. */
+	int (*start)(
+		struct loop *l, const struct server_parts_config *c, void **ret, struct err *e);
+	void (*stop)(void *state); /* the thread has ended */
+};
+
+static const struct part parts[] = {
+	{0}, /* components are added here as rows above this one */
+};
+enum { N_PARTS = sizeof(parts) / sizeof(parts[0]) - 1 };
+
+struct running {
+	const struct part *part;
+	struct loop *loop;
+	pthread_t thread;
+	bool started;
+	void *state;
+};
+struct server_parts {
+	struct running v[N_PARTS + 1];
+};
+
+static void *run(void *arg)
+{
+	(void)loop_run(arg);
+	return NULL;
+}
+
+static int part_start(struct running *r, const struct server_parts_config *c, struct err *e)
+{
+	r->loop = loop_new();
+	if (!r->loop)
+		return err_set(e, errno, NULL, "event loop");
+	int rc = r->part->start(r->loop, c, &r->state, e);
+	if (rc < 0)
+		return err_prefix(e, "%s", r->part->name);
+	rc = pthread_create(&r->thread, NULL, run, r->loop);
+	r->started = rc == 0;
+	return rc ? err_set(e, rc, NULL, "thread of %s", r->part->name) : 0;
+}
+
+int server_parts_start(
+	const struct server_parts_config *c, struct server_parts **ret, struct err *e)
+{
+	struct server_parts *p = calloc(1, sizeof(*p));
+	if (!p)
+		return err_set(e, ENOMEM, NULL, "out of memory");
+	int rc = 0;
+	for (size_t i = 0; rc == 0 && parts[i].name; i++) {
+		p->v[i].part = &parts[i];
+		rc = part_start(&p->v[i], c, e);
+	}
+	if (rc < 0) {
+		server_parts_stop(p);
+		return rc;
+	}
+	*ret = p;
+	return 0;
+}
+
+void server_parts_stop(struct server_parts *p)
+{
+	if (!p)
+		return;
+	for (size_t i = 0; parts[i].name; i++) {
+		struct running *r = &p->v[i];
+		if (r->started) {
+			loop_stop(r->loop);
+			(void)pthread_join(r->thread, NULL);
+		}
+		if (r->state)
+			r->part->stop(r->state);
+		if (r->loop)
+			loop_free(r->loop);
+	}
+	free(p);
+}
