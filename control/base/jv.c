@@ -251,10 +251,12 @@ static void unescape(struct str raw, struct buf *out);
 
 static bool key_is(struct str key, struct str name)
 {
-	if (str_eq(key, name))
-		return true;
-	if (key.n <= name.n || !memchr(key.p, '\\', key.n))
+	if (key.n < name.n) /* decoding never lengthens */
 		return false;
+	if (key.n && name.n && key.p[0] != name.p[0] && key.p[0] != '\\')
+		return false; /* nearly always */
+	if (!key.n || !memchr(key.p, '\\', key.n))
+		return str_eq(key, name);
 	AUTO_BUF struct buf b = {0};
 	unescape(key, &b);
 	return !b.err && str_eq(buf_str(&b), name);
