@@ -60,6 +60,9 @@ static void pod_status(json_t *obj, const char *now)
 {
 	json_t *spec = json_object_get(obj, "spec");
 	json_t *status = json_pack("{s:s,s:s}", "phase", "Pending", "qosClass", qos_class(spec));
+	/* old clients ask for "at once" with a negative grace */
+	if (json_i64(spec, "terminationGracePeriodSeconds", 0) < 0)
+		(void)json_object_set_new(spec, "terminationGracePeriodSeconds", json_integer(1));
 	if (dflt_get(spec, "schedulingGates"))
 		(void)json_object_set_new(status, "conditions",
 			json_pack("[{s:s,s:s,s:s,s:s,s:n,s:s}]", "type", "PodScheduled", "status",
