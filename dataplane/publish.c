@@ -316,9 +316,9 @@ static void select_run(
 {
 	struct xb_svc *row = &p->a.svc[s->idx];
 	s->version++;
-	STORE(row->sel_local,
+	STORE(row->sel_local.word,
 		xb_sel(base + (uint32_t)w->n_cluster, sel_count(w->n_local), s->version));
-	STORE(row->sel_cluster, xb_sel(base, sel_count(w->n_cluster), s->version));
+	STORE(row->sel_cluster.word, xb_sel(base, sel_count(w->n_cluster), s->version));
 	retire_run(p, s->lut_base, s->n_cluster + s->n_local);
 	s->lut_base = base;
 	s->n_cluster = (uint32_t)w->n_cluster;
@@ -425,8 +425,8 @@ static struct pub_svc *svc_new(struct publisher *p, const struct want_svc *w)
 		.family = w->family};
 	(void)snprintf(s->name, sizeof s->name, "%s", w->name);
 	STORE(row->gen, s->gen);
-	STORE(row->sel_cluster, 0);
-	STORE(row->sel_local, 0);
+	STORE(row->sel_cluster.word, 0);
+	STORE(row->sel_local.word, 0);
 	row->id = idx;
 	row->proto = w->proto;
 	row->family = w->family;
@@ -508,8 +508,8 @@ int publish_remove(struct publisher *p, const char *name, uint32_t *ret_svc)
 		(void)p->ops.fe_del(p->ops.arg, &s->fes[i]);
 	for (size_t i = 0; i < s->n_ranges; i++)
 		(void)p->ops.range_del(p->ops.arg, s->idx, &s->ranges[i]);
-	STORE(row->sel_local, 0);
-	STORE(row->sel_cluster, 0);
+	STORE(row->sel_local.word, 0);
+	STORE(row->sel_cluster.word, 0);
 	STORE(row->gen, (uint16_t)(row->gen + 1));
 	retire_run(p, s->lut_base, s->n_cluster + s->n_local);
 	for (size_t i = 0; i < s->n_bes; i++)
@@ -558,10 +558,10 @@ static struct pub_svc *adopt_row(struct publisher *p, const struct pub_known *k)
 		.gen = row->gen,
 		.proto = row->proto,
 		.family = row->family,
-		.lut_base = xb_sel_base(row->sel_cluster),
-		.n_cluster = xb_sel_count(row->sel_cluster),
-		.n_local = xb_sel_count(row->sel_local),
-		.version = (uint16_t)(row->sel_cluster >> 48)};
+		.lut_base = xb_sel_base(row->sel_cluster.word),
+		.n_cluster = xb_sel_count(row->sel_cluster.word),
+		.n_local = xb_sel_count(row->sel_local.word),
+		.version = (uint16_t)(row->sel_cluster.word >> 48)};
 	(void)snprintf(s->name, sizeof s->name, "%s", k->name);
 	return s;
 }

@@ -91,7 +91,7 @@ INLINE __u32 flow_hash(const struct tuple *t)
 /* One try: 0, -DROP_STALE when the rows changed meanwhile, -DROP_NO_ENDPOINT when there is none. */
 INLINE int pick_once(struct choice *c, const struct tuple *t, bool local)
 {
-	__u64 sel = local ? READ_ONCE(c->svc->sel_local) : READ_ONCE(c->svc->sel_cluster);
+	__u64 sel = local ? READ_ONCE(c->svc->sel_local.word) : READ_ONCE(c->svc->sel_cluster.word);
 	__u32 n = xb_sel_count(sel);
 	if (!n)
 		return -DROP_NO_ENDPOINT;
@@ -128,7 +128,7 @@ INLINE int pick(struct choice *c, const struct pkt *p, bool external, __u32 now)
 	int r = pick_once(c, &p->t, local);
 	if (r == -DROP_STALE)
 		r = pick_once(c, &p->t, local);
-	if (r == -DROP_NO_ENDPOINT && local && xb_sel_count(READ_ONCE(c->svc->sel_cluster)))
+	if (r == -DROP_NO_ENDPOINT && local && xb_sel_count(READ_ONCE(c->svc->sel_cluster.word)))
 		return -DROP_NO_LOCAL;
 	if (r || !(flags & SVC_AFFINITY))
 		return r;

@@ -172,8 +172,8 @@ void svc_put(uint32_t idx, const char *ip, uint16_t port, uint8_t proto, enum xb
 		if (b[i].local)
 			lut[MAX_BE + local++] = lut[i];
 	}
-	row->sel_cluster = xb_sel(idx * 2 * MAX_BE, (uint16_t)n, row->gen);
-	row->sel_local = xb_sel(idx * 2 * MAX_BE + MAX_BE, local, row->gen);
+	row->sel_cluster.word = xb_sel(idx * 2 * MAX_BE, (uint16_t)n, row->gen);
+	row->sel_local.word = xb_sel(idx * 2 * MAX_BE + MAX_BE, local, row->gen);
 	fe_put(idx, ip, port, proto, kind);
 }
 

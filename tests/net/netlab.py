@@ -6,6 +6,7 @@ import atexit, json, os, shutil, subprocess, sys, tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 TOOL = os.path.join(ROOT, "build/release/tests/net/dptool")
+XEBEC = os.path.join(ROOT, "build/release/xebec")
 SVC, PODS = "10.96.0.0/16", "10.244.0.0/16"
 
 
@@ -95,6 +96,10 @@ class Lab:
             json.dump(objects, f, separators=(",", ":"))
         for n in self.nodes:
             self.tool(n, "set", n, path)
+
+    def lb(self, what):
+        return json.loads(subprocess.run([XEBEC, "lb", what, "-o", "json", "--pin-root", self.bpffs],
+                                         capture_output=True, text=True, check=True).stdout)
 
     def counters(self, node):
         """Drops and events by number (include/xebec/abi/drop.def, stat.h)."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs in one namespace. Servers say who they are and whom they see; clients report what they got.
 One JSON command a line on stdin, one JSON answer a line on stdout."""
-import json, socket, sys, threading, time
+import json, os, socket, sys, threading, time
 
 held = {}
 
@@ -90,12 +90,12 @@ def op_again(key, size=0):
         return dict(error=type(e).__name__)
 
 
-def op_traffic(addr, port, seconds):
-    """Requests on one long connection and on a new one each, until the time is over."""
+def op_traffic(addr, port, seconds, stop="/nonexistent"):
+    """Requests on one long connection and on a new one each, until the file appears or the time is over."""
     end, ok, errors = time.monotonic() + seconds, 0, []
     long = socket.create_connection((addr, port), 3)
     long.settimeout(5)
-    while time.monotonic() < end:
+    while time.monotonic() < end and not os.path.exists(stop):
         step, t = "old connection", time.monotonic()
         try:
             ask(long, 2000)

@@ -89,12 +89,21 @@ enum xb_svc_flag {
 	SVC_SRC_RANGE = 1 << 4,
 };
 
-/* A port of a Service. A selector names a run of `lut` in one word: base | count << 32 |
- * version << 48. */
+/* Names a run of `lut`. Written and read as one word: base | count << 32 | version << 48. */
+union xb_sel {
+	struct xb_run {
+		__u32 base;
+		__u16 count, version;
+	} run;
+	__u64 word;
+};
+
+/* A port of a Service. */
 struct xb_svc {
-	__u64 sel_cluster; /* endpoints anywhere: ready ones, else terminating but serving ones */
-	__u64 sel_local;   /* the same, on this node only */
-	__u64 sel_rsv;
+	union xb_sel
+		sel_cluster; /* endpoints anywhere: ready ones, else terminating but serving ones */
+	union xb_sel sel_local; /* the same, on this node only */
+	union xb_sel sel_rsv;
 	__u32 id; /* unique in the life of the maps */
 	__u16 gen;
 	__u16 flags;

@@ -145,7 +145,7 @@ static const char *seen(struct world *w, int tag, bool local)
 		return "-";
 	const struct xb_svc *s = &w->svc[w->fes[i].fe.svc];
 	assert_int_equal(s->gen, w->fes[i].fe.gen);
-	uint64_t sel = local ? s->sel_local : s->sel_cluster;
+	uint64_t sel = local ? s->sel_local.word : s->sel_cluster.word;
 	for (uint32_t k = 0; k < xb_sel_count(sel); k++) {
 		struct xb_lut l = w->lut[xb_sel_base(sel) + k];
 		const struct xb_be *b = &w->be[l.be];
@@ -185,10 +185,10 @@ static void rows_are_stable(void **state)
 {
 	struct world *w = *state;
 	put(w, 1, 10, 3);
-	uint64_t sel = w->svc[1].sel_cluster;
+	uint64_t sel = w->svc[1].sel_cluster.word;
 	struct xb_lut twelve = w->lut[xb_sel_base(sel) + 2];
 	put(w, 1, 12, 5);
-	sel = w->svc[1].sel_cluster;
+	sel = w->svc[1].sel_cluster.word;
 	struct xb_lut now = w->lut[xb_sel_base(sel)];
 	assert_int_equal(now.be, twelve.be);
 	assert_int_equal(now.gen, twelve.gen);
@@ -200,7 +200,7 @@ static void nothing_reused_early(void **state)
 	struct world *w = *state;
 	put(w, 1, 1, 4);
 	struct xb_lut old_lut[6];
-	uint64_t sel = w->svc[1].sel_cluster;
+	uint64_t sel = w->svc[1].sel_cluster.word;
 	memcpy(old_lut, &w->lut[xb_sel_base(sel)], sizeof old_lut);
 	struct xb_be old_be = w->be[old_lut[0].be];
 	for (int i = 0; i < 10; i++)
@@ -326,7 +326,7 @@ static void *reader(void *arg)
 	uintptr_t bad = 0;
 	unsigned seed = 1;
 	while (!atomic_load(&stop)) {
-		uint64_t sel = __atomic_load_n(&w->svc[1].sel_cluster, __ATOMIC_ACQUIRE);
+		uint64_t sel = __atomic_load_n(&w->svc[1].sel_cluster.word, __ATOMIC_ACQUIRE);
 		uint32_t n = xb_sel_count(sel);
 		if (n) {
 			uint64_t word = __atomic_load_n(

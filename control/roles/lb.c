@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * `xebec lb` and `xebec drops`: reading the kernel's tables of every node on this machine. */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include "inspect.h"
+#include "roles/roles.h"
+
+struct options {
+	const char *what, *node, *root;
+	bool json, follow, bad, help;
+};
+
+static struct options options_parse(int argc, char **argv)
+{
+	struct options o = {.root = PIN_ROOT};
+	for (int i = 1; i < argc; i++) {
+		const char *a = argv[i], *next = i + 1 < argc ? argv[i + 1] : NULL;
+		if (strcmp(a, "--help") == 0)
+			o.help = true;
+		else if (strcmp(a, "-f") == 0)
+			o.follow = true;
+		else if (strcmp(a, "-o") == 0 && next && strcmp(next, "json") == 0)
+			o.json = true, i++;
+		else if (strcmp(a, "-ojson") == 0 || strcmp(a, "--output=json") == 0)
+			o.json = true;
+		else if (strcmp(a, "--node") == 0 && next)
+			o.node = next, i++;
+		else if (strcmp(a, "--pin-root") == 0 && next)
+			o.root = next, i++;
+		else if (a[0] != '-' && !o.what)
+			o.what = a;
+		else
+			o.bad = true;
+	}
+	return o;
+}
+
+/* Calls fn with the opened maps of each node. Returns how many there were, or negative errno. */
+static int each_node(
+	const struct options *o, int (*fn)(void *arg, const char *node, struct maps *m), void *arg)
+{
+	DIR *d = opendir(o->root);
+	int n = 0;
+	if (!d)
+		return -errno;
+	for (struct dirent *f; (f = readdir(d));) {
+		char dir[PATH_MAX];
+		AUTO_MAPS struct maps *m = NULL;
+		struct err e = {0};
+		if (f->d_name[0] == '.' || (o->node && strcmp(o->node, f->d_name) != 0))
+			continue;
+		(void)snprintf(dir, sizeof dir, "%s/%s", o->root, f->d_name);
+		if (maps_open_pinned(dir, &m, &e)) {
+			(void)fprintf(stderr, "xebec: %s\n", e.msg);
+			continue;
+		}
+		n++;
+		if (fn(arg, f->d_name, m))
+			break;
+	}
+	(void)closedir(d);
+	return n;
+}
+
+struct listing {
+	const struct options *o;
+	json_t *rows;
+	int r;
+};
+
+static int list_node(void *arg, const char *node, struct maps *m)
+{
+	struct listing *l = arg;
+	struct err e = {0};
+	l->r = inspect_list(l->o->what, node, m, l->rows, &e);
+	if (l->r)
+		(void)fprintf(stderr, "xebec: %s\n", e.msg);
+	return l->r;
+}
+
+static int no_nodes(const struct options *o)
+{
+	(void)fprintf(stderr, "xebec: no node%s%s has maps under %s\n", o->node ? " " : "",
+		o->node ? o->node : "", o->root);
+	return 1;
+}
+
+static int list_print(const struct options *o)
+{
+	AUTO_JSON json_t *rows = json_array();
+	struct listing l = {o, rows, 0};
+	if (each_node(o, list_node, &l) <= 0)
+		return no_nodes(o);
+	if (l.r)
+		return 1;
+	if (o->json)
+		(void)(json_dumpf(rows, stdout, JSON_INDENT(2)), putchar('\n'));
+	else
+		inspect_table(rows, stdout);
+	return 0;
+}
+
+int role_lb(int argc, char **argv)
+{
+	struct options o = options_parse(argc, argv);
+	bool known = false;
+	for (const char *const *n = inspect_names(); o.what && *n; n++)
+		known |= strcmp(*n, o.what) == 0;
+	if (known && !o.bad && !o.help)
+		return list_print(&o);
+	FILE *out = o.help ? stdout : stderr;
+	(void)fprintf(out, "usage: xebec lb WHAT [--node NAME] [-o json]\n\nWHAT:");
+	for (const char *const *n = inspect_names(); *n; n++)
+		(void)fprintf(out, " %s", *n);
+	(void)fprintf(out, "\n");
+	return o.help ? 0 : 2;
+}
+
+static void print_drop(void *arg, const struct xb_ev *ev)
+{
+	static const char *const hooks[HOOK_MAX] = {
+		"from pod", "to pod", "from outside", "to outside", "from node"};
+	const char *name = drop_reason_name(ev->reason);
+	printf("%s  %-12s %u.%u.%u.%u:%u -> %u.%u.%u.%u:%u proto %u, %u bytes, %s (interface %u): "
+	       "%s\n",
+		(const char *)arg, name ? name : "?", ev->saddr[0], ev->saddr[1], ev->saddr[2],
+		ev->saddr[3], ev->sport, ev->daddr[0], ev->daddr[1], ev->daddr[2], ev->daddr[3],
+		ev->dport, ev->proto, ev->len, ev->hook < HOOK_MAX ? hooks[ev->hook] : "?",
+		ev->ifindex, name ? drop_reason_text(ev->reason) : "?");
+}
+
+static int drops_node(void *arg, const char *node, struct maps *m)
+{
+	char name[256];
+	(void)snprintf(name, sizeof name, "%s", node);
+	const struct options *o = arg;
+	do {
+		int r = inspect_drops(m, o->follow ? 1000 : 0, print_drop, name);
+		if (r < 0 && r != -EINTR)
+			return r;
+		(void)fflush(stdout);
+	} while (o->follow);
+	return 0;
+}
+
+int role_drops(int argc, char **argv)
+{
+	struct options o = options_parse(argc, argv);
+	if (o.bad || o.help || (o.follow && !o.node)) {
+		(void)fprintf(o.help ? stdout : stderr,
+			"usage: xebec drops [--node NAME] [-o json] [-f]\n\n"
+			"Counters by reason, then the samples not yet read. -f (with --node) waits "
+			"for "
+			"more.\n");
+		return o.help ? 0 : 2;
+	}
+	o.what = "drops";
+	int r = o.follow ? 0 : list_print(&o);
+	if (r || o.json)
+		return r;
+	return each_node(&o, drops_node, &o) > 0 ? 0 : no_nodes(&o);
+}

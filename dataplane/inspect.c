@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Listings of services, backends, connections, endpoints, drops. */
+#include "inspect.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <time.h>
+#include "xebec/base/timefmt.h"
+
+#define MAX_CPUS 1024
+
+static const char *const reason_names[DROP_MAX] = {
+#define DROP(name, text) [DROP_##name] = #name,
+#include "xebec/abi/drop.def"
+#undef DROP
+};
+static const char *const reason_texts[DROP_MAX] = {
+#define DROP(name, text) [DROP_##name] = text,
+#include "xebec/abi/drop.def"
+#undef DROP
+};
+static const char *const count_names[CNT_MAX] = {
+	[CNT_REJECT_RST] = "rejects_rst",
+	[CNT_REJECT_ICMP] = "rejects_icmp",
+	[CNT_ICMP_ERR] = "icmp_errors_translated",
+	[CNT_PROMOTED] = "connections_established",
+	[CNT_CT_FULL] = "connection_table_full",
+	[CNT_SNAT] = "source_translations",
+	[CNT_FRAG] = "fragments_matched",
+	[CNT_REUSE] = "tuples_reused",
+};
+
+const char *drop_reason_name(uint32_t r)
+{
+	return r < DROP_MAX ? reason_names[r] : NULL;
+}
+
+const char *drop_reason_text(uint32_t r)
+{
+	return r < DROP_MAX ? reason_texts[r] : NULL;
+}
+
+/* ------------------------------------------------------------------ reading */
+
+/* Sum over CPUs of an array of 64-bit counters; zeros when it cannot be read. */
+static void percpu_sum(int fd, uint32_t key, uint64_t *out, size_t words)
+{
+	int cpus = libbpf_num_possible_cpus();
+	memset(out, 0, words * sizeof *out);
+	if (cpus < 1 || cpus > MAX_CPUS)
+		return;
+	AUTO_FREE uint64_t *v = calloc((size_t)cpus * words, sizeof *v);
+	if (!v || bpf_map_lookup_elem(fd, &key, v))
+		return;
+	for (size_t i = 0; i < (size_t)cpus * words; i++)
+		out[i % words] += v[i];
+}
+
+static const char *proto_str(uint8_t proto)
+{
+	return proto == IPPROTO_TCP    ? "TCP"
+	       : proto == IPPROTO_UDP  ? "UDP"
+	       : proto == IPPROTO_SCTP ? "SCTP"
+				       : "?";
+}
+
+static const char *addr4(const uint8_t a[4], uint16_t port, char out[static 32])
+{
+	(void)snprintf(out, 32, "%u.%u.%u.%u:%u", a[0], a[1], a[2], a[3], port);
+	return out;
+}
+
+static void put_str(json_t *row, const char *key, const char *v)
+{
+	(void)json_object_set_new(row, key, json_string(v));
+}
+
+static void put_int(json_t *row, const char *key, uint64_t v)
+{
+	(void)json_object_set_new(row, key, json_integer((json_int_t)v));
+}
+
+static json_t *row_new(json_t *rows, const char *node)
+{
+	json_t *row = json_object();
+	(void)json_array_append_new(rows, row);
+	put_str(row, "node", node);
+	return row;
+}
+
+static void svc_name(struct maps *m, uint32_t svc, struct xb_svc_info *info)
+{
+	if (bpf_map_lookup_elem(maps_fd(m, MAP_svc_info), &svc, info)) {
+		*info = (struct xb_svc_info){0};
+		(void)snprintf(info->name, sizeof info->name, svc ? "#%u" : "-", svc);
+	}
+	info->name[sizeof info->name - 1] = 0;
+}
+
+/* ------------------------------------------------------------------ services */
+
+static const char *fe_label(const struct xb4_fe_key *k, char out[static 32])
+{
+	static const uint8_t any[4];
+	if (memcmp(k->addr, any, 4) == 0)
+		(void)snprintf(out, 32, "*:%u", k->port);
+	else
+		(void)addr4(k->addr, k->port, out);
+	return out;
+}
+
+/* "10.96.0.10:80 *:30080" of each service, by index. Free each and the array. */
+static char **frontends_of(struct maps *m, uint32_t n)
+{
+	char **out = calloc(n, sizeof *out);
+	struct xb4_fe_key key, *prev = NULL;
+	int fd = maps_fd(m, MAP_svc4);
+	for (; out && bpf_map_get_next_key(fd, prev, &key) == 0; prev = &key) {
+		struct xb_fe fe;
+		char label[32], *joined = NULL;
+		if (bpf_map_lookup_elem(fd, &key, &fe) || fe.svc >= n)
+			continue;
+		char *old = out[fe.svc];
+		bool first = fe.kind == FE_CLUSTER; /* people look for it at the start */
+		(void)fe_label(&key, label);
+		int r = !old	? asprintf(&joined, "%s", label)
+			: first ? asprintf(&joined, "%s %s", label, old)
+				: asprintf(&joined, "%s %s", old, label);
+		if (r < 0)
+			continue;
+		free(old);
+		out[fe.svc] = joined;
+	}
+	return out;
+}
+
+static void flags_text(uint16_t f, char out[static 64])
+{
+	(void)snprintf(out, 64, "%s%s%s%s%s", f & SVC_ETP_LOCAL ? "ext-local " : "",
+		f & SVC_ITP_LOCAL ? "int-local " : "", f & SVC_AFFINITY ? "affinity " : "",
+		f & SVC_HASH ? "hash " : "", f & SVC_SRC_RANGE ? "src-ranges " : "");
+	size_t n = strlen(out);
+	if (n)
+		out[n - 1] = 0;
+	else
+		(void)snprintf(out, 64, "-");
+}
+
+static void service_row(
+	struct maps *m, const char *node, uint32_t idx, const char *fes, json_t *rows)
+{
+	const struct xb_svc *s = (const struct xb_svc *)maps_mem(m, MAP_svc_tab) + idx;
+	struct xb_svc_info info;
+	uint64_t st[sizeof(struct xb_svc_st) / 8];
+	char text[64], when[28] = "-";
+	json_t *row = row_new(rows, node);
+	svc_name(m, idx, &info);
+	percpu_sum(maps_fd(m, MAP_svc_st), idx, st, ARRAY_LEN(st));
+	flags_text(s->flags, text);
+	if (info.programmed_ns)
+		time_rfc3339_micro((int64_t)info.programmed_ns, when);
+	put_str(row, "service", info.name);
+	put_str(row, "frontends", fes);
+	put_int(row, "endpoints", xb_sel_count(s->sel_cluster.word));
+	put_int(row, "local", xb_sel_count(s->sel_local.word));
+	put_str(row, "options", text);
+	put_int(row, "connections", st[0]);
+	put_int(row, "refused", st[1]);
+	put_int(row, "dropped", st[2]);
+	put_int(row, "resourceVersion", info.rv);
+	put_str(row, "programmed", when);
+	put_int(row, "latencyMicroseconds", info.latency_us);
+	put_int(row, "index", idx);
+}
+
+static int list_services(struct maps *m, const char *node, json_t *rows)
+{
+	uint32_t n = maps_max(m, MAP_svc_tab);
+	AUTO_FREE char **fes = frontends_of(m, n);
+	if (!fes)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++) {
+		if (fes[i])
+			service_row(m, node, i, fes[i], rows);
+		free(fes[i]);
+	}
+	return 0;
+}
+
+static int list_backends(struct maps *m, const char *node, json_t *rows)
+{
+	const struct xb_be *be = maps_mem(m, MAP_be_tab);
+	for (uint32_t i = 1; i < maps_max(m, MAP_be_tab); i++) {
+		const struct xb_be *b = &be[i];
+		struct xb_svc_info info;
+		uint64_t st[sizeof(struct xb_be_st) / 8];
+		char text[64];
+		if (!(b->flags & BE_USED))
+			continue;
+		json_t *row = row_new(rows, node);
+		svc_name(m, b->svc, &info);
+		percpu_sum(maps_fd(m, MAP_be_st), i, st, ARRAY_LEN(st));
+		put_str(row, "service", info.name);
+		if (b->flags & BE_V6) {
+			char ip[INET6_ADDRSTRLEN];
+			(void)inet_ntop(AF_INET6, b->addr, ip, sizeof ip);
+			(void)snprintf(text, sizeof text, "[%s]:%u", ip, b->port);
+		} else {
+			(void)addr4(b->addr, b->port, text);
+		}
+		put_str(row, "backend", text);
+		put_str(row, "state",
+			b->flags & BE_READY  ? "ready"
+			: b->flags & BE_TERM ? "terminating"
+					     : "not ready");
+		put_str(row, "where", b->flags & BE_LOCAL ? "local" : "remote");
+		put_int(row, "connections", st[4]);
+		put_int(row, "packetsIn", st[0]);
+		put_int(row, "bytesIn", st[1]);
+		put_int(row, "packetsOut", st[2]);
+		put_int(row, "bytesOut", st[3]);
+		put_int(row, "resets", st[5]);
+		put_int(row, "index", i);
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------ connections */
+
+static uint32_t tick_now(void)
+{
+	return (uint32_t)((uint64_t)time_mono() >> XB_TICK_SHIFT);
+}
+
+static const char *ct_state(const struct xb4_tuple *k, const struct xb4_ct *e)
+{
+	if (e->flags & CT_RST)
+		return "reset";
+	if (e->flags & CT_FIN)
+		return "closing";
+	if (e->flags & CT_HALF)
+		return k->proto == IPPROTO_TCP ? "opening" : "one-way";
+	return "established";
+}
+
+static void connection_row(struct maps *m, const char *node, const struct xb4_tuple *k,
+	const struct xb4_ct *e, json_t *rows)
+{
+	char a[32];
+	struct xb_svc_info info;
+	uint32_t now = tick_now();
+	json_t *row = row_new(rows, node);
+	svc_name(m, e->svc, &info);
+	put_str(row, "proto", proto_str(k->proto));
+	put_str(row, "client", addr4(k->saddr, k->sport, a));
+	put_str(row, "frontend", addr4(k->daddr, k->dport, a));
+	put_str(row, "backend", addr4(e->to.daddr, e->to.dport, a));
+	bool same = memcmp(k->saddr, e->to.saddr, 4) == 0 && k->sport == e->to.sport;
+	put_str(row, "source", same ? "-" : addr4(e->to.saddr, e->to.sport, a));
+	put_str(row, "state", ct_state(k, e));
+	put_int(row, "ageSeconds", now - e->created);
+	put_int(row, "idleSeconds", now > e->last ? now - e->last : 0);
+	put_str(row, "service", info.name);
+}
+
+static int list_connections(struct maps *m, const char *node, json_t *rows)
+{
+	static const enum map_id tables[] = {MAP_ct4, MAP_ctn4};
+	for (size_t t = 0; t < ARRAY_LEN(tables); t++) {
+		int fd = maps_fd(m, tables[t]);
+		struct xb4_tuple key, *prev = NULL;
+		struct xb4_ct e;
+		/* A table that changes meanwhile may start over: not for ever. */
+		uint32_t left = 2 * maps_max(m, tables[t]);
+		for (; left-- && bpf_map_get_next_key(fd, prev, &key) == 0; prev = &key)
+			if (bpf_map_lookup_elem(fd, &key, &e) == 0 && !(e.flags & CT_REV))
+				connection_row(m, node, &key, &e, rows);
+	}
+	return 0;
+}
+
+static int list_endpoints(struct maps *m, const char *node, json_t *rows)
+{
+	int fd = maps_fd(m, MAP_ep4);
+	uint8_t key[4];
+	void *prev = NULL;
+	for (; bpf_map_get_next_key(fd, prev, key) == 0; prev = key) {
+		struct xb_ep ep;
+		char text[32];
+		if (bpf_map_lookup_elem(fd, key, &ep))
+			continue;
+		json_t *row = row_new(rows, node);
+		(void)snprintf(text, sizeof text, "%u.%u.%u.%u", key[0], key[1], key[2], key[3]);
+		put_str(row, "pod", text);
+		put_int(row, "interface", ep.ifindex);
+		(void)snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x", ep.mac[0],
+			ep.mac[1], ep.mac[2], ep.mac[3], ep.mac[4], ep.mac[5]);
+		put_str(row, "mac", text);
+	}
+	return 0;
+}
+
+static int list_drops(struct maps *m, const char *node, json_t *rows)
+{
+	for (uint32_t r = 1; r < DROP_MAX; r++) {
+		uint64_t st[2];
+		percpu_sum(maps_fd(m, MAP_stat), r, st, 2);
+		if (!st[0])
+			continue;
+		json_t *row = row_new(rows, node);
+		put_str(row, "reason", reason_names[r]);
+		put_int(row, "packets", st[0]);
+		put_int(row, "bytes", st[1]);
+		put_str(row, "meaning", reason_texts[r]);
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------ entry points */
+
+static const struct {
+	const char *name;
+	int (*list)(struct maps *m, const char *node, json_t *rows);
+} listings[] = {
+	{"services", list_services},
+	{"backends", list_backends},
+	{"connections", list_connections},
+	{"endpoints", list_endpoints},
+	{"drops", list_drops},
+};
+
+const char *const *inspect_names(void)
+{
+	static const char *names[ARRAY_LEN(listings) + 1];
+	for (size_t i = 0; i < ARRAY_LEN(listings); i++)
+		names[i] = listings[i].name;
+	return names;
+}
+
+int inspect_list(const char *what, const char *node, struct maps *m, json_t *rows, struct err *e)
+{
+	for (size_t i = 0; i < ARRAY_LEN(listings); i++)
+		if (strcmp(listings[i].name, what) == 0) {
+			int r = listings[i].list(m, node, rows);
+			return r ? err_set(e, r, "InternalError", "list %s: %s", what, strerror(-r))
+				 : 0;
+		}
+	return err_set(e, ENOENT, "NotFound", "no listing '%s'", what);
+}
+
+/* "latencyMicroseconds" -> "LATENCY-MICROSECONDS" */
+static void heading(const char *key, char out[static 48])
+{
+	size_t n = 0;
+	for (; *key && n < 46; key++) {
+		bool upper = *key >= 'A' && *key <= 'Z';
+		if (upper)
+			out[n++] = '-';
+		out[n++] = upper ? *key : (char)(*key - ('a' - 'A'));
+	}
+	out[n] = 0;
+}
+
+static const char *cell(const json_t *v, char out[static 32])
+{
+	if (json_is_string(v))
+		return json_string_value(v);
+	(void)snprintf(out, 32, "%lld", (long long)json_integer_value(v));
+	return out;
+}
+
+#define MAX_COLUMNS 16
+
+void inspect_table(const json_t *rows, FILE *out)
+{
+	int width[MAX_COLUMNS] = {0};
+	json_t *first = json_array_get(rows, 0), *row, *v;
+	const char *key;
+	char text[48];
+	size_t i, c = 0;
+	json_object_foreach (first, key, v) {
+		heading(key, text);
+		if (c < MAX_COLUMNS)
+			width[c++] = (int)strlen(text);
+	}
+	json_array_foreach (rows, i, row) {
+		c = 0;
+		json_object_foreach (row, key, v) {
+			int n = (int)strlen(cell(v, text));
+			if (c < MAX_COLUMNS && n > width[c])
+				width[c] = n;
+			c++;
+		}
+	}
+	c = 0;
+	json_object_foreach (first, key, v) {
+		heading(key, text);
+		(void)fprintf(out, "%-*s  ", width[c++ % MAX_COLUMNS], text);
+	}
+	(void)fprintf(out, first ? "\n" : "nothing\n");
+	json_array_foreach (rows, i, row) {
+		c = 0;
+		json_object_foreach (row, key, v)
+			(void)fprintf(out, "%-*s  ", width[c++ % MAX_COLUMNS], cell(v, text));
+		(void)fputc('\n', out);
+	}
+}
+
+struct drain {
+	void (*fn)(void *arg, const struct xb_ev *ev);
+	void *arg;
+};
+
+static int on_sample(void *ctx, void *data, size_t size)
+{
+	struct drain *d = ctx;
+	if (size >= sizeof(struct xb_ev))
+		d->fn(d->arg, data);
+	return 0;
+}
+
+int inspect_drops(
+	struct maps *m, int timeout_ms, void (*fn)(void *arg, const struct xb_ev *ev), void *arg)
+{
+	struct drain d = {fn, arg};
+	struct ring_buffer *rb = ring_buffer__new(maps_fd(m, MAP_ev), on_sample, &d, NULL);
+	if (!rb)
+		return -errno;
+	int r = ring_buffer__poll(rb, timeout_ms);
+	ring_buffer__free(rb);
+	return r;
+}
+
+/* ------------------------------------------------------------------ metrics */
+
+static void metric_head(struct buf *b, const char *name, const char *type, const char *help)
+{
+	buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void metrics_programmer(const struct programmer *p, struct buf *b)
+{
+	struct programmer_stats s;
+	uint64_t sum = 0;
+	programmer_stats(p, &s);
+	metric_head(b, "xebec_dataplane_publish_latency_seconds", "histogram",
+		"Time from the watch event to the kernel.");
+	for (size_t i = 0; i < ARRAY_LEN(programmer_le_us); i++) {
+		sum += s.latency_le[i];
+		if (programmer_le_us[i] == UINT32_MAX)
+			buf_addf(b,
+				"xebec_dataplane_publish_latency_seconds_bucket{le=\"+Inf\"} %lu\n",
+				sum);
+		else
+			buf_addf(b,
+				"xebec_dataplane_publish_latency_seconds_bucket{le=\"%g\"} %lu\n",
+				programmer_le_us[i] / 1e6, sum);
+	}
+	buf_addf(b,
+		"xebec_dataplane_publish_latency_seconds_sum %g\n"
+		"xebec_dataplane_publish_latency_seconds_count %lu\n",
+		(double)s.latency_us_sum / 1e6, s.latency_n);
+	metric_head(b, "xebec_dataplane_publish_failures_total", "counter",
+		"Services that could not be programmed.");
+	buf_addf(b, "xebec_dataplane_publish_failures_total %lu\n", s.failures);
+	metric_head(b, "xebec_dataplane_rows", "gauge", "Rows in use, by map.");
+	buf_addf(b,
+		"xebec_dataplane_rows{map=\"svc_tab\"} %u\nxebec_dataplane_rows{map=\"be_tab\"} "
+		"%u\nxebec_dataplane_rows{map=\"lut\"} %u\n",
+		s.usage.svc, s.usage.be, s.usage.lut);
+	metric_head(b, "xebec_dataplane_connections", "gauge",
+		"Tracked directions at the last sweep (two a connection).");
+	buf_addf(b, "xebec_dataplane_connections %u\n", s.last_gc.checked);
+}
+
+void inspect_metrics(struct maps *m, const struct programmer *p, struct buf *b)
+{
+	uint64_t st[2];
+	metric_head(b, "xebec_dataplane_drops_total", "counter", "Packets dropped, by reason.");
+	for (uint32_t r = 1; r < DROP_MAX; r++) {
+		percpu_sum(maps_fd(m, MAP_stat), r, st, 2);
+		buf_addf(b, "xebec_dataplane_drops_total{reason=\"%s\"} %lu\n", reason_names[r],
+			st[0]);
+	}
+	metric_head(
+		b, "xebec_dataplane_events_total", "counter", "What the programs did, by kind.");
+	for (uint32_t i = CNT_FIRST; i < CNT_MAX; i++) {
+		percpu_sum(maps_fd(m, MAP_stat), i, st, 2);
+		buf_addf(b, "xebec_dataplane_events_total{kind=\"%s\"} %lu\n", count_names[i],
+			st[0]);
+	}
+	if (p)
+		metrics_programmer(p, b);
+}
