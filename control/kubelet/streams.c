@@ -1,30 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
  * exec, attach and port-forward: the runtime gives a one-use URL of its streaming server, to which
  * the caller's upgraded connection is joined. */
-#include <ctype.h>
 #include <errno.h>
+#include "kubelet/exec_bridge.h"
 #include "kubelet/server.h"
-#include "xebec/base/stream.h"
 #include "xebec/base/timefmt.h"
 #include "xebec/base/tls.h"
 
-struct session {
+struct session { /* until the runtime has given its URL */
 	struct kubelet *k;
 	struct http_exchange *x;
 	struct cri_call *call;
-	struct stream *client, *runtime;
-	struct buf request; /* to the runtime's streaming server */
-	char *path;
+	struct exec_options opt;
+	bool ports;
 };
 
 static void session_free(struct session *s)
 {
 	if (s->call)
 		s->k->cri->ops->cancel(s->call);
-	stream_free(s->runtime);
-	stream_free(s->client);
-	buf_free(&s->request);
-	free(s->path);
 	free(s);
 }
 
@@ -47,100 +41,50 @@ static void on_close(struct http_exchange *x)
 		session_free(s);
 }
 
-/* --- the runtime's side --- */
-
-static void runtime_connected(struct stream *up)
-{
-	struct session *s = stream_arg(up);
-	if (s->x->ops->hijack(s->x, &s->client) < 0) {
-		session_fail(s, 400, "streaming needs an HTTP/1.1 connection");
-		return;
-	}
-	s->x = NULL;
-	stream_write(s->runtime, s->request.p, s->request.len);
-	/* From here on both ends belong to the splice. */
-	struct stream *a = STEAL(s->client), *b = STEAL(s->runtime);
-	session_free(s);
-	(void)stream_splice(a, b, NULL, NULL);
-}
-
-static void runtime_error(struct stream *up, const struct err *e)
-{
-	session_fail(stream_arg(up), 502, e->msg);
-}
-
-static void runtime_data(struct stream *up, struct buf *in)
-{
-	(void)up;
-	(void)in;
-}
-
-static const struct stream_events runtime_ev = {
-	.on_connect = runtime_connected, .on_error = runtime_error, .on_data = runtime_data};
-
-/* Headers that carry the upgrade; all others concern only the caller and us. */
-static bool passes(struct str name)
-{
-	return str_eqz(name, "upgrade") || str_eqz(name, "connection") ||
-	       str_starts(name, "x-stream-protocol-version") ||
-	       str_starts(name, "sec-websocket-") || str_eqz(name, "user-agent");
-}
-
-static void write_request(struct session *s, const char *host, const char *path)
-{
-	struct buf *b = &s->request;
-	buf_addf(b, "%.*s %s HTTP/1.1\r\nHost: %s\r\n", STR_FMT(s->x->method), path, host);
-	for (size_t i = 0; i < s->x->n_headers; i++)
-		if (passes(s->x->headers[i].name))
-			buf_addf(b, "%.*s: %.*s\r\n", STR_FMT(s->x->headers[i].name),
-				STR_FMT(s->x->headers[i].value));
-	if (str_eqz(s->x->method, "POST"))
-		buf_adds(b, "Content-Length: 0\r\n");
-	buf_adds(b, "\r\n");
-}
-
 static void on_url(void *arg, const struct err *e, int status, const json_t *resp)
 {
 	struct session *s = arg;
-	struct err ce = {0};
 	s->call = NULL;
 	if (e) {
 		session_fail(s, status == CRI_NOT_FOUND ? 404 : 500, e->msg);
 		return;
 	}
-	const char *url = json_str(resp, "url", "");
-	const char *host = strstr(url, "://") ? strstr(url, "://") + 3 : url;
-	AUTO_FREE char *hp = strndup(host, strcspn(host, "/"));
-	const char *path = strchr(host, '/');
-	if (!hp || !path ||
-		stream_connect(s->k->loop, hp, NULL, NULL, NULL, &runtime_ev, s, &s->runtime, &ce) <
-			0) {
-		session_fail(s, 502, *ce.msg ? ce.msg : "bad streaming URL");
-		return;
-	}
-	write_request(s, hp, path);
+	struct http_exchange *x = s->x;
+	struct exec_options opt = s->opt;
+	bool ports = s->ports;
+	x->user = NULL;
+	x->on_close = NULL;
+	session_free(s);
+	struct str url = str_of(json_str(resp, "url", ""));
+	if (ports)
+		exec_bridge_portforward(x, url);
+	else
+		exec_bridge_exec(x, &opt, url);
 }
 
-static void begin(struct kubelet *k, struct http_exchange *x, enum cri_method m, json_t *req)
+/* opt NULL = port-forward. */
+static void begin(struct kubelet *k, struct http_exchange *x, enum cri_method m, json_t *req,
+	const struct exec_options *opt)
 {
-	struct session *s = calloc(1, sizeof(*s));
+	struct session *s;
+	if (!exec_bridge_acceptable(x)) {
+		json_decref(req);
+		return;
+	}
+	s = calloc(1, sizeof(*s));
 	if (!s) {
 		json_decref(req);
 		http_reply(x, 500, "text/plain", STR("out of memory"), NULL, 0);
 		return;
 	}
-	*s = (struct session){.k = k, .x = x};
+	*s = (struct session){.k = k, .x = x, .ports = !opt};
+	if (opt)
+		s->opt = *opt;
 	x->user = s;
 	x->on_close = on_close;
 	s->call = cri_send(k->cri, m, req, on_url, s);
 	if (!s->call)
 		session_fail(s, 500, "out of memory");
-}
-
-static bool flag(struct http_exchange *x, const char *a, const char *b)
-{
-	struct str v = http_query_get(x, a), w = http_query_get(x, b);
-	return str_eqz(v, "1") || str_eqz(v, "true") || str_eqz(w, "1") || str_eqz(w, "true");
 }
 
 static json_t *command_of(struct http_exchange *x, const char *name)
@@ -163,27 +107,29 @@ static bool running(struct http_exchange *x, const struct slot *s)
 	return false;
 }
 
-static json_t *stream_flags(struct http_exchange *x, const struct slot *s, bool tty)
+static json_t *stream_flags(const struct slot *s, const struct exec_options *o)
 {
-	return json_pack("{s:s, s:b, s:b, s:b, s:b}", "container_id", s->cur.id, "tty", tty,
-		"stdin", flag(x, "input", "stdin"), "stdout", flag(x, "output", "stdout"), "stderr",
-		!tty && flag(x, "error", "stderr"));
+	return json_pack("{s:s, s:b, s:b, s:b, s:b}", "container_id", s->cur.id, "tty", o->tty,
+		"stdin", o->in, "stdout", o->out, "stderr", !o->tty && o->err);
 }
 
 void stream_exec(struct kubelet *k, struct http_exchange *x, struct slot *s)
 {
+	struct exec_options o = exec_bridge_options(x);
 	if (!running(x, s))
 		return;
-	json_t *req = stream_flags(x, s, flag(x, "tty", "tty"));
+	json_t *req = stream_flags(s, &o);
 	(void)json_object_set_new(req, "cmd", command_of(x, "command"));
-	begin(k, x, CRI_Exec, req);
+	begin(k, x, CRI_Exec, req, &o);
 }
 
 void stream_attach(struct kubelet *k, struct http_exchange *x, struct slot *s)
 {
+	struct exec_options o = exec_bridge_options(x);
 	/* Whether there is a terminal was settled when the container was made. */
+	o.tty = json_flag(s->spec, "tty", false);
 	if (running(x, s))
-		begin(k, x, CRI_Attach, stream_flags(x, s, json_flag(s->spec, "tty", false)));
+		begin(k, x, CRI_Attach, stream_flags(s, &o), &o);
 }
 
 void stream_portforward(struct kubelet *k, struct http_exchange *x, struct pod *p)
@@ -204,7 +150,7 @@ void stream_portforward(struct kubelet *k, struct http_exchange *x, struct pod *
 			(void)json_array_append_new(ports, json_integer((json_int_t)port));
 	}
 	begin(k, x, CRI_PortForward,
-		json_pack("{s:s, s:o}", "pod_sandbox_id", p->sandbox, "port", ports));
+		json_pack("{s:s, s:o}", "pod_sandbox_id", p->sandbox, "port", ports), NULL);
 }
 
 /* --- run: no streams --- */
