@@ -95,8 +95,10 @@ static int next_field(struct pb *m, struct pb_field *f)
 
 static struct pb inside(const struct pb *m, struct str bytes)
 {
-	return (struct pb){
-		.p = bytes.p, .end = bytes.p + bytes.n, .e = m->e, .depth = m->depth + 1};
+	return (struct pb){.p = bytes.p,
+		.end = bytes.p ? bytes.p + bytes.n : NULL,
+		.e = m->e,
+		.depth = m->depth + 1};
 }
 
 /* --- Kubernetes' scalar messages --- */
