@@ -46,6 +46,7 @@ struct decode_opts {
 	enum field_validation fields;
 	struct causes *warnings; /* unknown and duplicate fields: warnings (WARN) in .message;
 				    STRICT makes them the error */
+	bool keep_empty;	 /* apply: zeros and empty containers were written on purpose */
 };
 /* Body bytes -> tree of the given type: checks JSON types against the schema, drops unknown fields
  * and nulls, sets kind and apiVersion. The body's own kind/apiVersion must be absent or match, else

@@ -266,9 +266,10 @@ static int skip_value(struct dec *d)
 	return r == 0 ? 0 : syntax(d);
 }
 
-static int put_member(json_t *o, const struct field *f, json_t *v)
+static int put_member(struct dec *d, json_t *o, const struct field *f, json_t *v)
 {
-	if (!v || (json_is_null(v) && f->kind != F_ANY) || field_drops(f, v)) {
+	bool empty = v && !d->o->keep_empty && field_drops(f, v);
+	if (!v || (json_is_null(v) && f->kind != F_ANY) || empty) {
 		json_decref(v);
 		(void)json_object_del(o, f->name);
 		return 0;
@@ -302,7 +303,7 @@ static int dec_struct(struct dec *d, const struct type *t, const struct at *a, j
 			seen[i / 64] |= 1ull << i % 64;
 		r = f ? dec_value(d, f, (enum field_shape)f->shape, &in, &v) : skip_value(d);
 		if (r == 0 && f)
-			r = put_member(o, f, v);
+			r = put_member(d, o, f, v);
 		if (r != 0)
 			return r;
 	} while (lex_eat(&d->l, ','));

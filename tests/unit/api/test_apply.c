@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Server-side apply: ownership, conflicts, force, removal, list kinds; recorded answers of a real
+ * API server replayed offline where they are present. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "api/api.h"
+#include "api/apply.h"
+#include "xebec/base/json.h"
+#include "xebec/base/timefmt.h"
+
+#define GOLDEN "../shared/reference/golden/apply.json"
+#define NOW    (1700000000 * NS_PER_SEC)
+
+static json_t *parse(const char *text)
+{
+	json_t *j = NULL;
+	struct err e = {0};
+	if (json_parse(str_of(text), &j, &e) != 0)
+		fail_msg("%s: %s", text, e.msg);
+	return j;
+}
+
+/* As the server does it: apply, then default and prepare. Replaces *live. */
+static int apply(const struct kind *k, json_t **live, const char *body, const char *manager,
+	bool force, struct causes *c, struct err *e)
+{
+	AUTO_JSON json_t *config = NULL;
+	json_t *obj = NULL;
+	struct apply_opts o = {.manager = manager, .sub = "", .force = force, .now_ns = NOW};
+	int r = apply_decode(k, str_of(body), &config, e);
+	if (r == 0)
+		r = apply_config(k, *live, config, &o, c, &obj, e);
+	if (r != 0)
+		return r;
+	api_default(k, obj);
+	if (*live)
+		api_prepare_update(k, obj, *live, "");
+	else
+		api_prepare_create(k, obj, NOW);
+	json_decref(*live);
+	*live = obj;
+	return 0;
+}
+
+static void must_apply(
+	const struct kind *k, json_t **live, const char *body, const char *manager, bool force)
+{
+	struct err e = {0};
+	if (apply(k, live, body, manager, force, NULL, &e) != 0)
+		fail_msg("%s: %s", body, e.msg);
+}
+
+static void merge_update(
+	const struct kind *k, json_t **live, const char *patch, const char *manager)
+{
+	struct err e = {0};
+	json_t *obj = NULL;
+	AUTO_JSON json_t *p = parse(patch);
+	struct apply_opts o = {.manager = manager, .sub = "", .now_ns = NOW + NS_PER_SEC};
+	assert_int_equal(patch_merge(*live, p, &obj, &e), 0);
+	api_default(k, obj);
+	api_prepare_update(k, obj, *live, "");
+	apply_track(k, *live, obj, &o);
+	json_decref(*live);
+	*live = obj;
+}
+
+static json_t *owned(const json_t *obj, const char *manager)
+{
+	size_t i;
+	json_t *e;
+	json_array_foreach (json_at(obj, "metadata.managedFields"), i, e)
+		if (strcmp(json_str(e, "manager", ""), manager) == 0)
+			return json_object_get(e, "fieldsV1");
+	return NULL;
+}
+
+static void owns(const json_t *obj, const char *manager, const char *want)
+{
+	AUTO_JSON json_t *w = parse(want);
+	json_t *got = owned(obj, manager);
+	if (!got || !json_equal(got, w)) {
+		char *text = got ? json_dumps(got, 0) : NULL;
+		fail_msg("%s owns %s, want %s", manager, text ? text : "nothing", want);
+	}
+}
+
+static const struct kind *kind(const char *group, const char *name)
+{
+	return kind_by_kind(str_of(group), STR("v1"), str_of(name));
+}
+
+static void conflict_force_removal(void **state)
+{
+	(void)state;
+	const struct kind *cm = kind("", "ConfigMap");
+	json_t *live = NULL;
+	AUTO_ARENA struct arena a = {0};
+	struct causes c = {.arena = &a};
+	struct err e = {0};
+	must_apply(cm, &live, "{\"metadata\":{\"name\":\"x\"},\"data\":{\"k\":\"1\",\"j\":\"2\"}}",
+		"a", false);
+	assert_int_equal(apply(cm, &live, "{\"metadata\":{\"name\":\"x\"},\"data\":{\"k\":\"9\"}}",
+				 "b", false, &c, &e),
+		-EEXIST);
+	assert_string_equal(e.reason, "Conflict");
+	assert_int_equal(c.n, 1);
+	assert_string_equal(c.v[0].reason, "FieldManagerConflict");
+	assert_string_equal(c.v[0].field, ".data.k");
+	assert_non_null(strstr(e.msg, "conflict with \"a\" using v1: .data.k"));
+	must_apply(cm, &live, "{\"metadata\":{\"name\":\"x\"},\"data\":{\"k\":\"9\"}}", "b", true);
+	owns(live, "a", "{\"f:data\":{\"f:j\":{}}}");
+	owns(live, "b", "{\"f:data\":{\"f:k\":{}}}");
+	must_apply(cm, &live, "{\"metadata\":{\"name\":\"x\"}}", "a", false);
+	assert_null(json_at(live, "data.j"));
+	assert_string_equal(json_str(live, "data.k", ""), "9");
+	json_decref(live);
+}
+
+static void lists_of_all_kinds(void **state)
+{
+	(void)state;
+	const struct kind *pod = kind("", "Pod");
+	json_t *live = NULL;
+	must_apply(pod, &live,
+		"metadata: {name: p, finalizers: [a.b/c]}\nspec:\n  containers:\n  - name: c\n    "
+		"image: i\n"
+		"    args: [x, z]\n    env: [{name: A, value: '1'}]\n",
+		"a", false);
+	owns(live, "a",
+		"{\"f:metadata\":{\"f:finalizers\":{\"v:\\\"a.b/"
+		"c\\\"\":{}}},\"f:spec\":{\"f:containers\":{"
+		"\"k:{\\\"name\\\":\\\"c\\\"}\":{\".\":{},\"f:name\":{},\"f:image\":{},\"f:args\":{"
+		"},\"f:env\":{"
+		"\"k:{\\\"name\\\":\\\"A\\\"}\":{\".\":{},\"f:name\":{},\"f:value\":{}}}}}}}");
+	must_apply(pod, &live,
+		"metadata: {name: p, finalizers: [d.e/f]}\nspec:\n  containers:\n  - name: c\n"
+		"    env: [{name: B, value: '2'}]\n  - name: d\n    image: j\n",
+		"b", false);
+	assert_int_equal(json_array_size(json_at(live, "metadata.finalizers")), 2);
+	json_t *cs = json_at(live, "spec.containers");
+	assert_int_equal(json_array_size(cs), 2);
+	assert_int_equal(json_array_size(json_at(json_array_get(cs, 0), "env")), 2);
+	/* b drops its container and its variable: a's stay */
+	must_apply(pod, &live, "metadata: {name: p}\n", "b", false);
+	cs = json_at(live, "spec.containers");
+	assert_int_equal(json_array_size(cs), 1);
+	assert_int_equal(json_array_size(json_at(json_array_get(cs, 0), "env")), 1);
+	assert_int_equal(json_array_size(json_at(live, "metadata.finalizers")), 1);
+	/* an atomic list is one field */
+	struct err e = {0};
+	assert_int_equal(
+		apply(pod, &live,
+			"metadata: {name: p}\nspec:\n  containers: [{name: c, args: [x]}]\n", "b",
+			false, NULL, &e),
+		-EEXIST);
+	assert_non_null(strstr(e.msg, ".spec.containers[name=\"c\"].args"));
+	json_decref(live);
+}
+
+static void bad_configurations(void **state)
+{
+	(void)state;
+	const struct kind *pod = kind("", "Pod");
+	json_t *live = NULL;
+	struct err e = {0};
+	assert_int_not_equal(apply(pod, &live, "spec: {nope: 1}\n", "a", false, NULL, &e), 0);
+	assert_int_not_equal(apply(pod, &live, "spec:\n  containers: [{name: a}, {name: a}]\n", "a",
+				     false, NULL, &e),
+		0);
+	assert_non_null(strstr(e.msg, "duplicate entries"));
+	assert_int_not_equal(
+		apply(pod, &live, "spec:\n  containers: [{image: a}]\n", "a", false, NULL, &e), 0);
+	assert_int_not_equal(apply(pod, &live, "metadata: {managedFields: [{manager: x}]}\n", "a",
+				     false, NULL, &e),
+		0);
+	assert_null(live);
+}
+
+static void updates_take_fields_over(void **state)
+{
+	(void)state;
+	const struct kind *d = kind("apps", "Deployment");
+	json_t *live = NULL;
+	must_apply(d, &live,
+		"metadata: {name: d, labels: {a: b}}\nspec:\n  replicas: 3\n  template: {spec: "
+		"{containers: [{name: c, image: i}]}}\n",
+		"a", false);
+	merge_update(d, &live, "{\"spec\":{\"replicas\":5,\"paused\":true}}", "scaler");
+	owns(live, "scaler", "{\"f:spec\":{\"f:replicas\":{},\"f:paused\":{}}}");
+	assert_null(json_object_get(json_object_get(owned(live, "a"), "f:spec"), "f:replicas"));
+	merge_update(d, &live,
+		"{\"spec\":{\"paused\":null},\"metadata\":{\"labels\":{\"a\":null}}}", "scaler");
+	owns(live, "scaler", "{\"f:spec\":{\"f:replicas\":{}}}");
+	assert_null(json_object_get(owned(live, "a"), "f:metadata"));
+	struct err e = {0};
+	assert_int_equal(
+		apply(d, &live, "metadata: {name: d}\nspec: {replicas: 3}\n", "a", false, NULL, &e),
+		-EEXIST);
+	assert_non_null(strstr(e.msg, "\"scaler\""));
+	merge_update(d, &live, "{\"metadata\":{\"managedFields\":[{}]}}", "x");
+	assert_null(json_at(live, "metadata.managedFields"));
+	json_decref(live);
+}
+
+static void first_apply_meets_the_past(void **state)
+{
+	(void)state;
+	const struct kind *cm = kind("", "ConfigMap");
+	json_t *live = parse("{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":"
+			     "\"x\"},\"data\":{\"k\":\"1\"}}");
+	struct err e = {0};
+	struct apply_opts o = {.manager = "m", .sub = "", .now_ns = NOW};
+	AUTO_JSON json_t *copy = json_deep_copy(live);
+	apply_track(cm, live, copy, &o);
+	assert_null(json_at(copy, "metadata.managedFields"));
+	assert_int_equal(apply(cm, &live, "data: {k: '2'}\n", "a", false, NULL, &e), -EEXIST);
+	assert_non_null(strstr(e.msg, "before-first-apply"));
+	must_apply(cm, &live, "data: {k: '1', j: '2'}\n", "a", false);
+	owns(live, "before-first-apply", "{\"f:data\":{\"f:k\":{}}}");
+	json_decref(live);
+}
+
+static void updaters_are_capped(void **state)
+{
+	(void)state;
+	const struct kind *cm = kind("", "ConfigMap");
+	json_t *live = NULL;
+	must_apply(cm, &live, "metadata: {name: x}\n", "a", false);
+	for (int i = 0; i < 30; i++) {
+		char patch[64], who[16];
+		(void)snprintf(patch, sizeof(patch), "{\"data\":{\"k%d\":\"v\"}}", i);
+		(void)snprintf(who, sizeof(who), "m%d", i);
+		merge_update(cm, &live, patch, who);
+	}
+	assert_int_equal(json_array_size(json_at(live, "metadata.managedFields")), 11);
+	assert_non_null(owned(live, "ancient-changes"));
+	json_decref(live);
+}
+
+/* --- recorded sequences --- */
+static json_t *normal(const json_t *list)
+{
+	json_t *out = json_array(), *e;
+	size_t i;
+	json_array_foreach ((json_t *)(uintptr_t)list, i, e) {
+		json_t *c = json_copy(e);
+		(void)json_object_del(c, "time");
+		(void)json_array_append_new(out, c);
+	}
+	return out;
+}
+
+static bool same_owners(const json_t *got, const json_t *want)
+{
+	AUTO_JSON json_t *g = normal(got);
+	size_t i, j, found = 0;
+	json_t *a, *b;
+	json_array_foreach ((json_t *)(uintptr_t)want, i, a)
+		json_array_foreach (g, j, b)
+			found += (size_t)json_equal(a, b);
+	return found == json_array_size(want) && json_array_size(g) == found;
+}
+
+static int check_step(const json_t *live, const json_t *step, const char *name)
+{
+	const json_t *want = json_object_get(step, "want");
+	const json_t *mf = json_object_get(want, "metadata.managedFields");
+	int bad = 0;
+	if (!mf)
+		mf = json_at(want, "metadata.managedFields");
+	if (mf && !same_owners(json_at(live, "metadata.managedFields"), mf)) {
+		char *g = json_dumps(json_at(live, "metadata.managedFields"), 0),
+		     *w = json_dumps(mf, 0);
+		print_message("%s: got %s\nwant %s\n", name, g, w);
+		free(g);
+		free(w);
+		bad++;
+	}
+	static const char *const parts[] = {"data", "spec.ports", "spec.template.spec.containers"};
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		const json_t *w = json_object_get(want, parts[i]), *g = json_at(live, parts[i]);
+		if (w && !(g && json_equal(g, w))) {
+			print_message("%s: %s differs\n", name, parts[i]);
+			bad++;
+		}
+	}
+	return bad;
+}
+
+static int run_step(const struct kind *k, json_t **live, const json_t *step, const char *name)
+{
+	const char *path = json_str(step, "p", ""), *who = strstr(path, "fieldManager=");
+	const json_t *b = json_object_get(step, "b");
+	char *body = json_is_string(b) ? strdup(json_string_value(b)) : json_dumps(b, 0);
+	const char *type =
+		json_string_value(json_object_get(json_object_get(step, "h"), "Content-Type"));
+	struct err e = {0};
+	int r = 0;
+	if (type && strstr(type, "apply-patch"))
+		r = apply(k, live, body, who ? who + 13 : "", strstr(path, "force=true") != NULL,
+			NULL, &e);
+	else
+		merge_update(k, live, body, who ? who + 13 : "");
+	free(body);
+	int64_t code = json_i64(step, "code", 0);
+	if ((r == -EEXIST) != (code == 409))
+		return print_message("%s: %d %s, want %d\n", name, r, e.msg, (int)code), 1;
+	return r ? 0 : check_step(*live, step, name);
+}
+
+static void golden_replay(void **state)
+{
+	(void)state;
+	AUTO_BUF struct buf text = {0};
+	size_t i, j;
+	json_t *s, *step;
+	int bad = 0, ran = 0;
+	if (file_read(GOLDEN, 1 << 24, &text) != 0)
+		skip();
+	AUTO_JSON json_t *all = parse(text.p);
+	json_array_foreach (json_object_get(all, "scenarios"), i, s) {
+		json_t *live = NULL;
+		if (strcmp(json_str(s, "name", ""), "uid") == 0)
+			continue; /* the server's precondition */
+		json_array_foreach (json_object_get(s, "steps"), j, step) {
+			const char *p = json_str(step, "p", "");
+			const struct kind *k = strstr(p, "deployments/")
+						       ? kind("apps", "Deployment")
+					       : strstr(p, "services/") ? kind("", "Service")
+									: kind("", "ConfigMap");
+			if (strcmp(json_str(step, "m", ""), "PATCH") != 0)
+				continue;
+			bad += run_step(k, &live, step, json_str(s, "name", ""));
+			ran++;
+		}
+		json_decref(live);
+	}
+	assert_true(ran > 10);
+	assert_int_equal(bad, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(conflict_force_removal),
+		cmocka_unit_test(lists_of_all_kinds),
+		cmocka_unit_test(bad_configurations),
+		cmocka_unit_test(updates_take_fields_over),
+		cmocka_unit_test(first_apply_meets_the_past),
+		cmocka_unit_test(updaters_are_capped),
+		cmocka_unit_test(golden_replay),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
