@@ -95,7 +95,7 @@ void publisher_free(struct publisher *p)
 		htab_free(p->by_name, pub_svc_free);
 	ids_free(&p->svc_ids);
 	ids_free(&p->be_ids);
-	runs_free(&p->runs);
+	slot_runs_free(&p->runs);
 	retired_free(p->retired);
 	free(p);
 }

@@ -66,7 +66,7 @@ void runs_init(struct runs *s, uint32_t max)
 	*s = (struct runs){.max = max};
 }
 
-void runs_free(struct runs *s)
+void slot_runs_free(struct runs *s)
 {
 	for (unsigned c = 0; c < RUN_CLASSES; c++)
 		free(s->free[c].base);

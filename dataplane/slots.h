@@ -29,7 +29,7 @@ struct runs {
 	uint32_t max, next, used;
 };
 void runs_init(struct runs *s, uint32_t max);
-void runs_free(struct runs *s);
+void slot_runs_free(struct runs *s);
 int runs_get(struct runs *s, uint32_t len, uint32_t *ret_base); /* -ENOSPC, -ENOMEM */
 int runs_put(struct runs *s, uint32_t base, uint32_t len);
 /* Start from used runs, sorted by base; once, on an unused struct. */

@@ -131,7 +131,8 @@ static int agent_up(const struct node_opts *o, struct agent_run *a, struct err *
 		.data_dir = o->data_dir,
 		.run_dir = o->run_dir,
 		.service_cidr = o->service_cidr,
-		.cluster_cidr = o->cluster_cidr};
+		.cluster_cidr = o->cluster_cidr,
+		.metrics_addr = "0.0.0.0:10249"};
 	a->loop = loop_new();
 	if (!a->loop)
 		return err_set(e, errno, NULL, "event loop");

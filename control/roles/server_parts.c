@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include "controllers/controllers.h"
 #include "xebec/base/loop.h"
+#include "xebec/client/client.h"
 
 struct part { /* one component */
 	const char *name;
@@ -15,7 +17,46 @@ struct part { /* one component */
 	void (*stop)(void *state); /* the thread has ended */
 };
 
+/* --- controllers --- */
+
+struct controllers_part {
+	struct controllers_config cfg; /* its strings belong to the server's options */
+	struct client *client;
+	struct controllers *controllers;
+};
+
+static const char *const admins[] = {"system:masters", NULL};
+
+static void controllers_part_stop(void *state)
+{
+	struct controllers_part *p = state;
+	controllers_stop(p->controllers);
+	client_free(p->client);
+	free(p);
+}
+
+static int controllers_part_start(
+	struct loop *l, const struct server_parts_config *c, void **ret, struct err *e)
+{
+	struct controllers_part *p = calloc(1, sizeof(*p));
+	if (!p)
+		return err_set(e, ENOMEM, NULL, "out of memory");
+	p->cfg = (struct controllers_config){.cluster_cidr = c->cluster_cidr, .ca_pem = c->ca_pem};
+	int r = client_new_inproc(
+		l, c->handler, c->srv, "system:kube-controller-manager", admins, &p->client, e);
+	if (r == 0)
+		r = controllers_start(p->client, &p->cfg, &p->controllers, e);
+	if (r < 0) {
+		client_free(p->client);
+		free(p);
+		return r;
+	}
+	*ret = p;
+	return 0;
+}
+
 static const struct part parts[] = {
+	{"controllers", controllers_part_start, controllers_part_stop},
 	{0}, /* components are added here as rows above this one */
 };
 enum { N_PARTS = sizeof(parts) / sizeof(parts[0]) - 1 };
