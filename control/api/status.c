@@ -119,7 +119,7 @@ static void write_details(struct buf *out, const char *reason, const struct kind
 		add_quoted(out, k->group);
 		sep = ",";
 	}
-	if (k) {
+	if (k && *(invalid ? k->kind : k->plural)) {
 		buf_addf(out, "%s\"kind\":", sep);
 		add_quoted(out, invalid ? k->kind : k->plural);
 		sep = ",";

@@ -327,6 +327,18 @@ static int load_first(struct cache *c, struct err *e)
 
 /* --- resources --- */
 
+static bool stable(const struct kind *k)
+{
+	return !strstr(k->version, "alpha") && !strstr(k->version, "beta");
+}
+
+/* Is the kind of the very group that its storage is named after? */
+static bool is_home(const struct kind *k)
+{
+	const char *g = *k->group ? k->group : "core";
+	return strcmp(g, k->storage_group) == 0;
+}
+
 static int add_res(struct cache *c, const struct kind *k)
 {
 	AUTO_BUF struct buf key = {0};
@@ -334,8 +346,13 @@ static int add_res(struct cache *c, const struct kind *k)
 	if (key.err)
 		return -ENOMEM;
 	struct cache_res *r = htab_get(c->by_prefix, buf_str(&key));
-	if (r)
+	if (r) { /* another version of it: the storage version is the one that says more */
+		bool home = strcmp(k->group, r->kind->group) == 0;
+		if (home ? strverscmp(k->version, r->kind->version) > 0 && stable(k)
+			 : strcmp(k->plural, k->storage_plural) == 0 && is_home(k))
+			r->kind = k;
 		return 0;
+	}
 	r = &c->res[c->n_res];
 	*r = (struct cache_res){.cache = c, .kind = k, .objs = omap_new(&obj_ops)};
 	list_init(&r->watchers);

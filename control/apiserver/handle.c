@@ -383,13 +383,11 @@ static void reply_no_method(struct req *r)
 	reply_error_kind(r, &e, NULL, NULL);
 }
 
-static const struct kind empty_kind = {.group = "", .kind = "", .plural = ""};
-
 static void reply_no_resource(struct req *r)
 {
 	struct err e = {0};
 	err_set(&e, ENOENT, "NotFound", "the server could not find the requested resource");
-	reply_error_kind(r, &e, &empty_kind, NULL);
+	reply_error_kind(r, &e, &no_kind, NULL);
 }
 
 static void resource(struct req *r)
@@ -422,7 +420,7 @@ static void resource(struct req *r)
 		return;
 	}
 	if (negotiate(r, &e) < 0) {
-		reply_error_kind(r, &e, &empty_kind, NULL);
+		reply_error_kind(r, &e, &no_kind, NULL);
 		return;
 	}
 	if (parse_common(r, &e) < 0) {

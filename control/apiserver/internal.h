@@ -94,6 +94,7 @@ struct req {
 	struct user user;
 	struct accept accept;
 	bool dry_run, gzip_ok;
+	bool plain_error; /* errors answer with empty details */
 	enum field_validation fields;
 	const char *manager; /* field manager */
 	struct causes causes, warnings;
@@ -131,6 +132,7 @@ void tokens_free(struct tokens *t);
 
 /* respond.c */
 int negotiate(struct req *r, struct err *e); /* fills r->accept from the Accept header */
+extern const struct kind no_kind;	     /* for Status details without a kind */
 void reply_error(struct req *r, const struct err *e);
 void reply_error_kind(struct req *r, const struct err *e, const struct kind *k, const char *name);
 void reply_obj(struct req *r, int status, struct str bytes, uint64_t rv);

@@ -201,8 +201,13 @@ void reply_form(struct req *r, int status, struct str json)
 		return;
 	}
 	AUTO_JSON json_t *j = NULL;
+	AUTO_JSON json_t *sorted = NULL;
 	AUTO_BUF struct buf y = {0};
-	if (json_parse(json, &j, NULL) < 0 || yaml_write(j, &y) < 0)
+	if (json_parse(json, &j, NULL) == 0) { /* members in the order of their names */
+		AUTO_FREE char *text = json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS);
+		sorted = text ? json_loads(text, 0, NULL) : NULL;
+	}
+	if (!sorted || yaml_write(sorted, &y) < 0)
 		reply_bytes(r, status, "application/json", json);
 	else
 		reply_bytes(r, status, "application/yaml", buf_str(&y));
@@ -218,8 +223,18 @@ void reply_error_kind(struct req *r, const struct err *e, const struct kind *k, 
 	reply_form(r, err_http_status(e), buf_str(&b));
 }
 
+const struct kind no_kind = {.group = "", .kind = "", .plural = "", .version = ""};
+
 void reply_error(struct req *r, const struct err *e)
 {
+	if (e->reason && strcmp(e->reason, "BadRequest") == 0) {
+		reply_error_kind(r, e, NULL, NULL);
+		return;
+	}
+	if (r->plain_error) { /* says nothing of the object */
+		reply_error_kind(r, e, &no_kind, NULL);
+		return;
+	}
 	char *name = r->rt.name.n ? arena_strdup(&r->arena, r->rt.name) : NULL;
 	reply_error_kind(r, e, r->rt.kind, name);
 }

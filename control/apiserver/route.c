@@ -322,6 +322,22 @@ static bool path_openapi_v3(struct req *r, struct str rest)
 	return true;
 }
 
+static bool path_openapi_v2(struct req *r, struct str rest)
+{
+	AUTO_BUF struct buf b = {0};
+	struct str enc = http_header_get(r->x, "accept-encoding"),
+		   acc = http_header_get(r->x, "accept");
+	r->gzip_ok = enc.n >= 4 && memmem(enc.p, enc.n, "gzip", 4) != NULL;
+	bool pb = acc.n > 8 && memmem(acc.p, acc.n, "protobuf", 8) != NULL;
+	if (rest.n || (pb ? openapi_v2_gnostic(&b) : openapi_v2_json(&b)) < 0)
+		return false;
+	reply_bytes(r, 200,
+		pb ? "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+		   : "application/json",
+		buf_str(&b));
+	return true;
+}
+
 static bool path_jwks(struct req *r, struct str rest)
 {
 	if (rest.n || !r->srv->jwt)
@@ -370,6 +386,7 @@ static const struct {
 	{"/livez", path_health},
 	{"/readyz", path_health},
 	{"/metrics", path_metrics},
+	{"/openapi/v2", path_openapi_v2},
 	{"/openapi/v3", path_openapi_v3},
 	{"/openid/v1/jwks", path_jwks},
 	{"/.well-known/openid-configuration", path_oidc},

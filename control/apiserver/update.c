@@ -118,6 +118,7 @@ static int recheck(struct req *r, json_t *patched, json_t **ret, struct err *e)
 		r->causes.n = 0;
 		cause_add(&r->causes, "FieldValueInvalid", "patch", "Invalid value: %.*s: %s",
 			(int)(r->body.n < 200 ? r->body.n : 200), r->body.p, e->msg);
+		r->plain_error = true;
 		return invalid(r, e, r->rt.kind, "");
 	}
 	return rc;
@@ -138,6 +139,7 @@ static int patch_compute(struct write *w, const json_t *old, json_t **ret, struc
 	if (!seen || json_put(seen, "metadata.resourceVersion", json_string(rv)) < 0)
 		return err_set(e, ENOMEM, "InternalError", "out of memory");
 	int rc = u->patch(r, seen, u, &patched, e);
+	r->plain_error = rc < 0;
 	if (rc == 0)
 		rc = recheck(r, patched, &obj, e);
 	if (rc == 0)
@@ -188,14 +190,13 @@ static int parse_patch(struct req *r, struct update *u, struct err *e)
 
 void do_patch(struct req *r)
 {
-	static const struct kind empty_kind = {.group = "", .kind = "", .plural = ""};
 	struct err e = {0};
 	struct update *u = update_new(r);
 	if (!u)
 		return;
 	if (parse_patch(r, u, &e) < 0) {
 		bool type = e.reason && strcmp(e.reason, "UnsupportedMediaType") == 0;
-		reply_error_kind(r, &e, type ? &empty_kind : NULL, NULL);
+		reply_error_kind(r, &e, type ? &no_kind : NULL, NULL);
 		return;
 	}
 	req_wait_fresh(r, r->srv->store->ops->rev(r->srv->store), patch_fresh);

@@ -426,7 +426,9 @@ static void create_fresh(struct req *r)
 	if (create_object(r, c->obj, &claim, &e) < 0) {
 		if (claim)
 			alloc_release(r->srv->alloc, claim);
-		reply_error_kind(r, &e, r->rt.kind, json_str(c->obj, "metadata.name", ""));
+		if (!r->rt.name.n) /* else admission has named what is wrong */
+			r->rt.name = str_of(json_str(c->obj, "metadata.name", ""));
+		reply_error(r, &e);
 		return;
 	}
 	r->rt.name = str_of(arena_strdup(&r->arena, str_of(json_str(c->obj, "metadata.name", ""))));
