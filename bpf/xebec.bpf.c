@@ -15,12 +15,6 @@ INLINE bool done_already(struct __sk_buff *skb)
 	return READ_ONCE(skb->mark) == MARK_DONE;
 }
 
-INLINE bool src_is_own(const struct pkt *p)
-{
-	struct xb_ep *ep = ep_find(p->t.saddr);
-	return ep && ep->ifindex == p->ifindex;
-}
-
 /* Packets that a pod sends (ingress of the host side of its veth). */
 SEC("tc")
 int tc_pod(struct __sk_buff *skb)
@@ -30,8 +24,6 @@ int tc_pod(struct __sk_buff *skb)
 		return PASS;
 	if (pkt_init(skb, &p, HOOK_POD))
 		return PASS;
-	if (unlikely(!src_is_own(&p)))
-		return drop_packet(&p, DROP_SPOOF);
 	int r = walk(skb, &p);
 	if (r == NOT_OURS)
 		return walk_direct(skb, &p);

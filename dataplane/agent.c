@@ -7,6 +7,7 @@
 #include "agent.h"
 #include "cni.h"
 #include "host.h"
+#include "inspect.h"
 #include "noderoutes.h"
 #include "svcwatch.h"
 #include "xebec/base/httpd.h"
@@ -125,35 +126,6 @@ static void process_metrics(struct buf *out)
 			pages * sysconf(_SC_PAGESIZE));
 }
 
-static void service_metrics(const struct agent *a, struct buf *out)
-{
-	struct programmer_stats s;
-	uint64_t sum = 0;
-	programmer_stats(svcwatch_programmer(a->services), &s);
-	buf_addf(out,
-		"# TYPE xebec_service_publishes_total counter\nxebec_service_publishes_total "
-		"%llu\n",
-		(unsigned long long)s.publishes);
-	buf_addf(out,
-		"# TYPE xebec_service_publish_failures_total "
-		"counter\nxebec_service_publish_failures_total %llu\n",
-		(unsigned long long)s.failures);
-	buf_addf(out,
-		"# TYPE xebec_map_rows gauge\nxebec_map_rows{map=\"svc_tab\"} "
-		"%u\nxebec_map_rows{map=\"be_tab\"} %u\n",
-		s.usage.svc, s.usage.be);
-	/* watch event -> kernel */
-	buf_adds(out, "# TYPE xebec_service_latency_seconds histogram\n");
-	for (size_t i = 0; i < ARRAY_LEN(s.latency_le); i++)
-		buf_addf(out, "xebec_service_latency_seconds_bucket{le=\"%g\"} %llu\n",
-			programmer_le_us[i] / 1e6, (unsigned long long)(sum += s.latency_le[i]));
-	buf_addf(out, "xebec_service_latency_seconds_bucket{le=\"+Inf\"} %llu\n",
-		(unsigned long long)s.latency_n);
-	buf_addf(out,
-		"xebec_service_latency_seconds_sum %g\nxebec_service_latency_seconds_count %llu\n",
-		(double)s.latency_us_sum / 1e6, (unsigned long long)s.latency_n);
-}
-
 static void metrics_request(void *srv, struct http_exchange *x)
 {
 	struct agent *a = srv;
@@ -172,7 +144,7 @@ static void metrics_request(void *srv, struct http_exchange *x)
 	process_metrics(&out);
 	buf_addf(&out, "# TYPE xebec_pod_addresses gauge\nxebec_pod_addresses %zu\n",
 		ipam_len(a->cni.ipam));
-	service_metrics(a, &out);
+	inspect_metrics(a->maps, svcwatch_programmer(a->services), &out);
 	http_reply(x, 200, "text/plain; version=0.0.4", buf_str(&out), NULL, 0);
 }
 

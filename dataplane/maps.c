@@ -211,7 +211,8 @@ static int maps_map_memory(struct maps *m, int prot, struct err *e)
 		enum map_id id;
 		size_t size;
 	} arrays[] = {{MAP_svc_tab, sizeof(struct xb_svc)}, {MAP_be_tab, sizeof(struct xb_be)},
-		{MAP_lut, sizeof(struct xb_lut)}, {MAP_meta, sizeof(struct xb_meta)}};
+		{MAP_lut, sizeof(struct xb_lut)}, {MAP_ep_tab, sizeof(struct xb_ep)},
+		{MAP_meta, sizeof(struct xb_meta)}};
 	for (size_t i = 0; i < ARRAY_LEN(arrays); i++) {
 		enum map_id id = arrays[i].id;
 		size_t len = (arrays[i].size * m->max[id] + 4095) & ~(size_t)4095;
@@ -247,12 +248,21 @@ static int maps_load(struct maps *m, const struct maps_config *c, struct err *e)
 	return maps_map_memory(m, PROT_READ | PROT_WRITE, e);
 }
 
+/* A bpffs refuses dots in names, node names have them. */
+static void dir_of(char out[PATH_MAX], const char *dir)
+{
+	(void)snprintf(out, PATH_MAX, "%s", dir);
+	char *last = strrchr(out, '/');
+	for (char *p = last ? last : out; *p; p++)
+		*p = *p == '.' ? '_' : *p;
+}
+
 static struct maps *maps_alloc(const char *dir)
 {
 	struct maps *m = calloc(1, sizeof *m);
 	if (!m)
 		return NULL;
-	(void)snprintf(m->dir, sizeof m->dir, "%s", dir);
+	dir_of(m->dir, dir);
 	for (int i = 0; i < MAP_COUNT; i++)
 		m->fd[i] = -1;
 	(void)libbpf_set_print(keep_words);
@@ -262,16 +272,16 @@ static struct maps *maps_alloc(const char *dir)
 int maps_open(const struct maps_config *c, struct maps **ret, struct err *e)
 {
 	char links[PATH_MAX + 8];
-	int r = bpffs_ensure(c->pin_dir, e);
-	if (r)
-		return r;
-	(void)snprintf(links, sizeof links, "%s/links", c->pin_dir);
-	r = mkdir_p(links, 0755);
-	if (r)
-		return err_set(e, r, "InternalError", "mkdir %s: %s", links, strerror(-r));
 	AUTO_MAPS struct maps *m = maps_alloc(c->pin_dir);
 	if (!m)
 		return err_set(e, ENOMEM, "InternalError", "out of memory");
+	int r = bpffs_ensure(m->dir, e);
+	if (r)
+		return r;
+	(void)snprintf(links, sizeof links, "%s/links", m->dir);
+	r = mkdir_p(links, 0755);
+	if (r)
+		return err_set(e, r, "InternalError", "mkdir %s: %s", links, strerror(-r));
 	r = maps_load(m, c, e);
 	if (r)
 		return r;
@@ -286,14 +296,14 @@ int maps_open_pinned(const char *pin_dir, struct maps **ret, struct err *e)
 	AUTO_MAPS struct maps *m = maps_alloc(pin_dir);
 	if (!m)
 		return err_set(e, ENOMEM, "InternalError", "out of memory");
-	if (!schema_matches(pin_dir))
+	if (!schema_matches(m->dir))
 		return err_set(e, ENOENT, "NotFound",
 			"no maps of this version pinned under %s (is a node running?)", pin_dir);
 	for (int i = 0; i < MAP_COUNT; i++) {
 		char path[PATH_MAX + 32];
 		struct bpf_map_info info = {0};
 		uint32_t len = sizeof info;
-		(void)snprintf(path, sizeof path, "%s/%s", pin_dir, names[i]);
+		(void)snprintf(path, sizeof path, "%s/%s", m->dir, names[i]);
 		m->fd[i] = bpf_obj_get(path);
 		if (m->fd[i] < 0 || bpf_obj_get_info_by_fd(m->fd[i], &info, &len))
 			return err_set(e, errno, "InternalError", "%s: %s", path, strerror(errno));
@@ -360,20 +370,59 @@ int maps_prog_fd(const struct maps *m, enum xb_hook hook)
 
 int pins_remove(const char *pin_dir)
 {
-	int r = rm_rf(pin_dir);
+	char dir[PATH_MAX];
+	dir_of(dir, pin_dir);
+	int r = rm_rf(dir);
 	return r == -ENOENT ? 0 : r;
+}
+
+/* The row of ep_tab that an address may use. */
+static struct xb_ep *ep_row(struct maps *m, const uint8_t ip[4])
+{
+	uint32_t slot = ((uint32_t)ip[2] << 8 | ip[3]) & (XB_EP_TAB - 1);
+	return (struct xb_ep *)m->mem[MAP_ep_tab] + slot;
+}
+
+static uint32_t ep_addr(const uint8_t ip[4])
+{
+	uint32_t a;
+	memcpy(&a, ip, 4);
+	return a;
+}
+
+/* The address goes in last and out first: a reader finds a whole row or none. */
+static void ep_row_set(struct xb_ep *row, const struct xb_ep *v)
+{
+	uint32_t *addr = __builtin_assume_aligned(row->addr, 4);
+	__atomic_store_n(addr, 0, __ATOMIC_RELEASE);
+	if (!v)
+		return;
+	row->ifindex = v->ifindex;
+	memcpy(row->mac, v->mac, sizeof row->mac);
+	memcpy(row->smac, v->smac, sizeof row->smac);
+	row->identity = v->identity;
+	row->flags = v->flags;
+	__atomic_store_n(addr, ep_addr(v->addr), __ATOMIC_RELEASE);
 }
 
 int ep_set(struct maps *m, const struct ep_info *ep)
 {
-	struct xb_ep v = {.ifindex = ep->ifindex};
+	struct xb_ep v = {.ifindex = ep->ifindex}, *row = ep_row(m, ep->ip);
 	memcpy(v.mac, ep->mac, sizeof v.mac);
 	memcpy(v.smac, ep->host_mac, sizeof v.smac);
-	return bpf_map_update_elem(m->fd[MAP_ep4], ep->ip, &v, BPF_ANY) ? -errno : 0;
+	memcpy(v.addr, ep->ip, sizeof v.addr);
+	if (bpf_map_update_elem(m->fd[MAP_ep4], ep->ip, &v, BPF_ANY))
+		return -errno;
+	if (ep_addr(row->addr) == 0 || ep_addr(row->addr) == ep_addr(ep->ip))
+		ep_row_set(row, &v);
+	return 0;
 }
 
 int ep_del(struct maps *m, const uint8_t ip[4])
 {
+	struct xb_ep *row = ep_row(m, ip);
+	if (ep_addr(row->addr) == ep_addr(ip))
+		ep_row_set(row, NULL);
 	return bpf_map_delete_elem(m->fd[MAP_ep4], ip) ? -errno : 0;
 }
 

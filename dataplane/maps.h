@@ -14,7 +14,7 @@
 /* clang-format off */
 #define MAP_LIST \
 	X(svc4) X(svc_tab) X(be_tab) X(lut) X(svc_info) X(ct4) X(ctn4) X(aff) X(srcr) X(ep4) \
-	X(lip4) X(frag4) X(be_st) X(svc_st) X(stat) X(ev) X(meta)
+	X(ep_tab) X(lip4) X(frag4) X(be_st) X(svc_st) X(stat) X(ev) X(meta)
 /* clang-format on */
 enum map_id {
 #define X(name) MAP_##name,
@@ -47,7 +47,7 @@ uint32_t maps_max(const struct maps *m, enum map_id id);
 const char *maps_name(enum map_id id);
 const char *maps_dir(const struct maps *m);
 bool maps_adopted(const struct maps *m); /* the maps were there before us */
-/* The BPF_F_MMAPABLE arrays (svc_tab, be_tab, lut, meta) as memory; NULL for others. */
+/* The BPF_F_MMAPABLE arrays (svc_tab, be_tab, lut, ep_tab, meta) as memory; NULL for others. */
 void *maps_mem(const struct maps *m, enum map_id id);
 int maps_prog_fd(const struct maps *m, enum xb_hook hook); /* -1 when opened by maps_open_pinned */
 const char *maps_hook_name(enum xb_hook hook);

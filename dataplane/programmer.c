@@ -175,8 +175,8 @@ static void grace_wait(struct programmer *p)
 int programmer_sweep(struct programmer *p, struct xb_gc *ret)
 {
 	struct xb_gc gc = {0};
-	LIBBPF_OPTS(bpf_test_run_opts, o, .ctx_in = &gc, .ctx_size_in = sizeof gc, .ctx_out = &gc,
-		.ctx_size_out = sizeof gc);
+	/* This type of program writes its results back into ctx_in. */
+	LIBBPF_OPTS(bpf_test_run_opts, o, .ctx_in = &gc, .ctx_size_in = sizeof gc);
 	int fd = maps_prog_fd_by_name(p->m, "ct_gc");
 	int64_t t = time_mono();
 	int r = bpf_prog_test_run_opts(fd, &o);

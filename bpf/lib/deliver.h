@@ -26,7 +26,10 @@ INLINE bool hook_is_egress(__u32 hook)
 
 INLINE struct xb_ep *ep_find(const void *addr)
 {
-	__u32 a = a32(addr);
+	__u32 a = a32(addr), slot = bpf_ntohl(a) & (XB_EP_TAB - 1);
+	struct xb_ep *ep = bpf_map_lookup_elem(&ep_tab, &slot);
+	if (likely(ep && a32(ep->addr) == a))
+		return ep;
 	return bpf_map_lookup_elem(&ep4, &a);
 }
 

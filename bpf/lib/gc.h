@@ -14,6 +14,8 @@ INLINE bool gc_expired(const struct tuple *k, const struct ct_entry *e, __u32 no
 {
 	__u32 idle = now - e->last;
 	__u8 proto = k->proto;
+	if (idle <= ct_timeout(e, proto) && (proto != IPPROTO_TCP || idle <= cfg.t_close))
+		return false; /* most entries end here, before the peer is looked up */
 	struct ct_entry *o = ct_peer(k, e);
 	if (proto == IPPROTO_TCP && idle > cfg.t_close && o &&
 		((o->flags & CT_RST) || (o->flags & e->flags & CT_FIN)))

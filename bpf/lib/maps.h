@@ -25,6 +25,7 @@ MAP(ctn4, LRU_HASH, 0, struct xb4_tuple, struct xb4_ct, 32768);
 MAP(aff, LRU_HASH, 0, struct xb_aff_key, struct xb_aff, 16384);
 MAP(srcr, LPM_TRIE, BPF_F_NO_PREALLOC, struct xb_srcr_key, __u32, 16384);
 MAP(ep4, HASH, 0, __u32, struct xb_ep, 1024);
+MAP(ep_tab, ARRAY, BPF_F_MMAPABLE, __u32, struct xb_ep, XB_EP_TAB);
 MAP(lip4, HASH, 0, __u32, __u32, 256);
 MAP(frag4, LRU_HASH, 0, struct xb4_frag_key, struct xb_frag, 4096);
 MAP(be_st, PERCPU_ARRAY, 0, __u32, struct xb_be_st, 65536);

@@ -81,11 +81,22 @@ GLOBAL int walk_icmp(struct __sk_buff *skb, const struct pkt *p)
 	return out_rewrite_send(skb, p, &outer, &o);
 }
 
+/* A pod may send from its own address only. */
+INLINE bool src_allowed_here(const struct pkt *p)
+{
+	if (p->hook != HOOK_POD)
+		return true;
+	struct xb_ep *ep = ep_find(p->t.saddr);
+	return ep && ep->ifindex == p->ifindex;
+}
+
 /* NOT_OURS, a verdict, or -DROP_x. */
 INLINE int walk(struct __sk_buff *skb, struct pkt *p)
 {
 	frag_handle(p);
 	if (unlikely(p->kind != PKT_FLOW)) {
+		if (!src_allowed_here(p))
+			return -DROP_SPOOF;
 		if (p->kind == PKT_ICMP_ERR)
 			return walk_icmp(skb, p);
 		if (!svc_range(p->t.daddr))
@@ -95,10 +106,13 @@ INLINE int walk(struct __sk_buff *skb, struct pkt *p)
 	__u32 now = now_tick();
 	struct ct_entry *e = ct_find(p, now);
 	if (!e) {
+		if (unlikely(!src_allowed_here(p)))
+			return -DROP_SPOOF;
 		int r = walk_new(skb, p, now);
 		return r == NOT_OURS ? walk_plain(skb, p, now) : r;
 	}
-	if (unlikely(e->iif && e->iif != p->ifindex))
+	/* The entry knows where its packets come from: no look-up of the sender. */
+	if (unlikely(e->iif != p->ifindex) && (e->iif || !src_allowed_here(p)))
 		return p->hook == HOOK_POD ? -DROP_SPOOF : NOT_OURS;
 	struct tuple to = e->to;
 	__u16 flags = e->flags;

@@ -832,11 +832,74 @@ static void random_packets(void **state)
 	}
 }
 
-static void drop_events(void **state)
+static struct xb_gc sweep(void)
+{
+	struct xb_gc gc = {0};
+	LIBBPF_OPTS(bpf_test_run_opts, o, .ctx_in = &gc, .ctx_size_in = sizeof gc);
+	assert_int_equal(bpf_prog_test_run_opts(maps_prog_fd_by_name(node.m, "ct_gc"), &o), 0);
+	return gc;
+}
+
+/* Makes every entry of a table as old as n ticks. */
+static void grow_old(enum map_id id, uint32_t n)
+{
+	struct xb4_tuple key, *prev = NULL;
+	struct xb4_ct e;
+	for (; bpf_map_get_next_key(maps_fd(node.m, id), prev, &key) == 0; prev = &key) {
+		bpf_map_lookup_elem(maps_fd(node.m, id), &key, &e);
+		e.last -= n;
+		bpf_map_update_elem(maps_fd(node.m, id), &key, &e, BPF_EXIST);
+	}
+}
+
+static void sweeps(void **state)
 {
 	(void)state;
-	struct xb_stat before[256] = {0};
-	(void)before;
+	svc_put(1, VIP, 80, IPPROTO_TCP, FE_CLUSTER, 0, one_b, 1);
+	svc_put(2, VIP, 53, IPPROTO_UDP, FE_CLUSTER, 0, one_b, 1);
+	handshake(40000);
+	struct packet k = udp(.src = POD_A, .sport = 40000, .dst = VIP, .dport = 53);
+	from_pod_a(&k);
+	struct xb_gc gc = sweep();
+	assert_int_equal(gc.checked, 4);
+	assert_int_equal(gc.expired + gc.stale, 0);
+	/* the backend is replaced: the datagram flow is forgotten, the connection is not */
+	svc_put(2, VIP, 53, IPPROTO_UDP, FE_CLUSTER, 0, remote, 1);
+	svc_put(1, VIP, 80, IPPROTO_TCP, FE_CLUSTER, 0, remote, 1);
+	gc = sweep();
+	assert_int_equal(gc.stale, 2);
+	assert_int_equal(entries(MAP_ct4), 2);
+	assert_int_equal(entries(MAP_ctn4), 0);
+	k = udp(.src = POD_A, .sport = 40000, .dst = VIP, .dport = 53);
+	from_pod_a(&k);
+	assert_string_equal(packet_view(&k).dst, POD_R);
+	/* idle for longer than a datagram flow lives; a connection lives longer */
+	grow_old(MAP_ctn4, 100);
+	grow_old(MAP_ct4, 100);
+	gc = sweep();
+	assert_int_equal(gc.expired, 2);
+	assert_int_equal(entries(MAP_ct4), 2);
+	/* a packet in one direction keeps both */
+	grow_old(MAP_ct4, 79000);
+	k = tcp(.src = POD_B, .sport = 8080, .dst = POD_A, .dport = 40000, .tcp_flags = F_ACK);
+	from_pod_b(&k);
+	struct xb4_tuple key = {.sport = 40000, .dport = 80, .proto = IPPROTO_TCP};
+	struct xb4_ct e;
+	inet_pton(AF_INET, POD_A, key.saddr);
+	inet_pton(AF_INET, VIP, key.daddr);
+	assert_int_equal(bpf_map_lookup_elem(maps_fd(node.m, MAP_ct4), &key, &e), 0);
+	e.last -= 5000;
+	bpf_map_update_elem(maps_fd(node.m, MAP_ct4), &key, &e, BPF_EXIST);
+	assert_int_equal(sweep().expired, 0);
+	grow_old(MAP_ct4, 90000);
+	gc = sweep();
+	assert_int_equal(gc.expired, 2);
+	assert_int_equal(entries(MAP_ct4), 0);
+}
+
+static void drops_are_counted(void **state)
+{
+	(void)state;
 	struct packet k = tcp(.src = "9.9.9.9", .sport = 4, .dst = POD_B, .dport = 81);
 	uint64_t n = stat_pkts(DROP_SPOOF);
 	assert_int_equal(from_pod_a(&k), V_DROP);
@@ -856,6 +919,6 @@ int main(void)
 		T(icmp_error_inner), T(icmp_error_snat), T(fragments), T(fragment_checksum),
 		T(ip_options), T(ttl_used_up), T(source_ranges), T(host_to_service),
 		T(host_network_backend), T(direct_to_pod), T(not_ours_unchanged), T(truncated),
-		T(random_packets), T(drop_events)};
+		T(random_packets), T(drops_are_counted), T(sweeps)};
 	return cmocka_run_group_tests_name("packets", tests, node_setup, node_teardown);
 }

@@ -36,3 +36,8 @@ $O/tests/net/%: tests/net/%.c $O/libdataplane.a $O/libclient.a $O/libbase.a | $(
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< \
 		-Wl,--start-group $O/libdataplane.a $O/libclient.a $O/libbase.a -Wl,--end-group $(LDLIBS)
+
+$O/tests/bench/bench_bpf: tests/bench/bench_bpf.c $O/tests/bpf/harness.o $O/libdataplane.a $O/libclient.a $O/libbase.a | $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Itests/lib -Itests/bpf $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $O/tests/bpf/harness.o \
+		-Wl,--start-group $O/libdataplane.a $O/libclient.a $O/libbase.a -Wl,--end-group $(LDLIBS) -lcmocka

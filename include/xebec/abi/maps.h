@@ -9,7 +9,7 @@
 #include <linux/types.h>
 #include "xebec/abi/stat.h"
 
-#define XB_SCHEMA     1
+#define XB_SCHEMA     2
 #define XB_A4	      __attribute__((aligned(4)))
 #define XB_TICK_SHIFT 30 /* times in entries: CLOCK_MONOTONIC ns >> 30, about 1.07 s */
 
@@ -153,15 +153,19 @@ struct xb_be { /* rows are stable while the endpoint lives; addr: IPv4 in the fi
 };
 _Static_assert(sizeof(struct xb_be) == 32, "be");
 
-struct xb_ep {	       /* a pod of this node, by address */
+struct xb_ep {
 	__u32 ifindex; /* host side of its veth */
 	__u8 mac[6];   /* pod side */
 	__u8 smac[6];  /* host side */
 	__u32 identity;
 	__u32 flags;
-	__u32 rsv[2];
+	__u8 addr[4] XB_A4; /* the key again: for ep_tab */
+	__u32 rsv;
 };
 _Static_assert(sizeof(struct xb_ep) == 32, "ep");
+/* ep_tab holds the same rows where the low bits of the address say: a look-up without hashing.
+ * A row is valid while its address is set; whose row it is not is found in ep4. */
+#define XB_EP_TAB 4096
 
 struct xb_aff_key {
 	__u8 addr[16] XB_A4;
