@@ -185,12 +185,17 @@ static int parse_patch(struct req *r, struct update *u, struct err *e)
 	return err_set(e, EINVAL, "UnsupportedMediaType",
 		"the body of the request was in an unknown format - accepted media types include: "
 		"application/json-patch+json, application/merge-patch+json, "
-		"application/strategic-merge-patch+json");
+		"application/strategic-merge-patch+json, application/apply-patch+yaml");
 }
 
 void do_patch(struct req *r)
 {
 	struct err e = {0};
+	struct str type_now = http_header_get(r->x, "content-type");
+	if (str_eqz(str_cut(&type_now, ';'), "application/apply-patch+yaml")) {
+		do_apply(r);
+		return;
+	}
 	struct update *u = update_new(r);
 	if (!u)
 		return;

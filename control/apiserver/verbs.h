@@ -40,6 +40,7 @@ struct write {
 	const char *sub; /* "" or the subresource: for compute */
 	unsigned max_attempts;
 	struct alloc_claim *claim; /* service addresses taken by compute */
+	bool applied;		   /* compute itself kept metadata.managedFields */
 	/* private */
 	struct store_val *cur; /* what compute sees */
 	struct buf bytes;
@@ -66,10 +67,16 @@ int invalid(struct req *r, struct err *e, const struct kind *k, const char *name
 int decode_body(struct req *r, const struct kind *k, json_t **ret, struct err *e);
 bool may_vanish(const struct kind *k, const json_t *obj);   /* deleting and nothing holds it */
 const char *qualified(struct req *r, const struct kind *k); /* "deployments.apps" */
+/* Defaults, admission, allocation, validation of a new object. */
+int create_object(struct req *r, json_t *obj, struct alloc_claim **claim, struct err *e);
 void do_create(struct req *r);
 void do_update(struct req *r);
 void do_patch(struct req *r);
 int check_subject(struct req *r, json_t *obj, struct err *e); /* name and namespace of the path */
+
+/* apply.c: server-side apply, and who owns what after the other writes */
+void do_apply(struct req *r);
+void write_track(struct write *w, const json_t *old, json_t *obj);
 
 /* review.c: kinds that are asked, not stored (SelfSubjectAccessReview ...) */
 void do_review(struct req *r);

@@ -150,7 +150,6 @@ static int encode(struct write *w, json_t *obj, struct err *e)
 {
 	json_t *meta = json_object_get(obj, "metadata");
 	json_object_del(meta, "resourceVersion");
-	json_object_del(meta, "managedFields");
 	buf_clear(&w->bytes);
 	api_encode_json(w->res->kind->type, obj, &w->bytes);
 	if (w->bytes.err)
@@ -307,8 +306,10 @@ int write_finish(struct write *w, const json_t *old, json_t *obj, json_t **ret, 
 		rc = invalid(r, e, k, json_str(own, "metadata.name", ""));
 	if (rc == 0)
 		rc = admit_validate(r, own, old, e);
-	if (rc == 0)
+	if (rc == 0) {
+		write_track(w, old, own);
 		*ret = STEAL(own);
+	}
 	return rc;
 }
 
@@ -383,21 +384,7 @@ static void pick_name(struct req *r, json_t *obj)
 	}
 }
 
-/* The server's own fields of a new object. */
-static void stamp(struct req *r, json_t *obj)
-{
-	char uid[37], when[21];
-	uuid4(uid);
-	time_rfc3339(r->now_ns, when);
-	json_t *meta = json_make(obj, "metadata");
-	json_object_set_new(meta, "uid", json_string(uid));
-	json_object_set_new(meta, "creationTimestamp", json_string(when));
-	json_object_del(meta, "deletionTimestamp");
-	json_object_del(meta, "deletionGracePeriodSeconds");
-	json_object_del(meta, "selfLink");
-}
-
-static int create_object(struct req *r, json_t *obj, struct alloc_claim **claim, struct err *e)
+int create_object(struct req *r, json_t *obj, struct alloc_claim **claim, struct err *e)
 {
 	const struct kind *k = r->rt.kind;
 	if (*json_str(obj, "metadata.resourceVersion", ""))
@@ -410,7 +397,6 @@ static int create_object(struct req *r, json_t *obj, struct alloc_claim **claim,
 	if (rc < 0)
 		return rc;
 	api_prepare_create(k, obj, r->now_ns);
-	stamp(r, obj);
 	if (r->rt.res == r->srv->services)
 		rc = alloc_service(r, obj, NULL, claim, e);
 	if (rc == 0 && api_validate(k, obj, NULL, "", &r->causes) < 0)
@@ -423,6 +409,7 @@ static void create_fresh(struct req *r)
 	struct err e = {0};
 	struct create *c = r->state;
 	struct alloc_claim *claim = NULL;
+	json_object_del(json_object_get(c->obj, "metadata"), "managedFields");
 	if (create_object(r, c->obj, &claim, &e) < 0) {
 		if (claim)
 			alloc_release(r->srv->alloc, claim);
