@@ -283,6 +283,55 @@ static void check_reads(struct informer *i)
 	assert_null(informer_get(i, "a", "two"));
 }
 
+static void check_reconnects(struct fake *f, struct informer *i, struct record *rec)
+{
+	/* The server ends the watch: it goes on where it was, without a list. */
+	f->watch->ops->end(f->watch);
+	f->watch = NULL;
+	RUN_UNTIL(f, f->watch);
+	assert_non_null(strstr(f->seen[4].line, "resourceVersion=20"));
+	/* A connection that breaks: the same. */
+	f->watch->ops->abort(f->watch);
+	f->watch = NULL;
+	RUN_UNTIL(f, f->watch);
+	assert_non_null(strstr(f->seen[5].line, "resourceVersion=20"));
+
+	rec->text[0] = '\0';
+	push(f, "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410,\"reason\":"
+		"\"Expired\"}}\n");
+	f->watch = NULL;
+	RUN_UNTIL(f, f->watch);
+	assert_non_null(strstr(rec->text, "-b/two@4 +b/two@40 "));
+	assert_non_null(strstr(rec->text, "-a/one@3 "));
+	assert_null(strstr(rec->text, "three"));
+	assert_int_equal(informer_rv(i), 50);
+	assert_int_equal(rec->synced, 1);
+
+	/* An order that cannot be: listed anew. */
+	push(f, "{\"type\":\"ADDED\",\"object\":" POD("a", "old", "u7", "7") "}\n");
+	f->watch = NULL;
+	RUN_UNTIL(f, f->watch);
+	assert_null(informer_get(i, "a", "old"));
+}
+
+static void check_big(struct fake *f, struct informer *i)
+{
+	/* A big event in big pieces. */
+	AUTO_BUF struct buf big = {0};
+	buf_adds(&big, "{\"type\":\"ADDED\",\"object\":{\"data\":\"");
+	for (int k = 0; k < 300000; k++)
+		buf_adds(&big, "0123456789");
+	buf_adds(&big, "\",\"metadata\":{\"name\":\"big\",\"namespace\":\"a\",\"resourceVersion\":"
+		       "\"60\"}}}\n");
+	for (size_t at = 0; at < big.len; at += 65536) {
+		size_t n = big.len - at < 65536 ? big.len - at : 65536;
+		f->watch->ops->write(f->watch, big.p + at, n);
+		loop_poll(f->loop, 0);
+	}
+	RUN_UNTIL(f, informer_get(i, "a", "big"));
+	assert_true(informer_get(i, "a", "big")->json.n > 3000000);
+}
+
 static void test_informer(void **state)
 {
 	struct fake *f = *state;
@@ -329,49 +378,8 @@ static void test_informer(void **state)
 	assert_int_equal(informer_listen(i, on_event, &second), 0);
 	assert_int_equal(strlen(second.text), strlen("+a/one@3 +b/two@4 +a/three@12 "));
 
-	/* The server ends the watch: it goes on where it was, without a list. */
-	f->watch->ops->end(f->watch);
-	f->watch = NULL;
-	RUN_UNTIL(f, f->watch);
-	assert_non_null(strstr(f->seen[4].line, "resourceVersion=20"));
-	/* A connection that breaks: the same. */
-	f->watch->ops->abort(f->watch);
-	f->watch = NULL;
-	RUN_UNTIL(f, f->watch);
-	assert_non_null(strstr(f->seen[5].line, "resourceVersion=20"));
-
-	r.text[0] = '\0';
-	push(f, "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410,\"reason\":"
-		"\"Expired\"}}\n");
-	f->watch = NULL;
-	RUN_UNTIL(f, f->watch);
-	assert_non_null(strstr(r.text, "-b/two@4 +b/two@40 "));
-	assert_non_null(strstr(r.text, "-a/one@3 "));
-	assert_null(strstr(r.text, "three"));
-	assert_int_equal(informer_rv(i), 50);
-	assert_int_equal(r.synced, 1);
-
-	/* An order that cannot be: listed anew. */
-	push(f, "{\"type\":\"ADDED\",\"object\":" POD("a", "old", "u7", "7") "}\n");
-	f->watch = NULL;
-	RUN_UNTIL(f, f->watch);
-	assert_null(informer_get(i, "a", "old"));
-
-	/* A big event in big pieces. */
-	AUTO_BUF struct buf big = {0};
-	buf_adds(&big, "{\"type\":\"ADDED\",\"object\":{\"data\":\"");
-	for (int k = 0; k < 300000; k++)
-		buf_adds(&big, "0123456789");
-	buf_adds(&big, "\",\"metadata\":{\"name\":\"big\",\"namespace\":\"a\",\"resourceVersion\":"
-		       "\"60\"}}}\n");
-	for (size_t at = 0; at < big.len; at += 65536) {
-		size_t n = big.len - at < 65536 ? big.len - at : 65536;
-		f->watch->ops->write(f->watch, big.p + at, n);
-		loop_poll(f->loop, 0);
-	}
-	RUN_UNTIL(f, informer_get(i, "a", "big"));
-	assert_true(informer_get(i, "a", "big")->json.n > 3000000);
-
+	check_reconnects(f, i, &r);
+	check_big(f, i);
 	struct cobj *kept = cobj_ref(informer_get(i, "a", "big"));
 	informer_free(i);
 	assert_int_equal(live_decoded, 1);
