@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include "controllers/controllers.h"
+#include "scheduler/scheduler.h"
 #include "xebec/base/loop.h"
 #include "xebec/client/client.h"
 
@@ -55,8 +56,44 @@ static int controllers_part_start(
 	return 0;
 }
 
+/* --- scheduler --- */
+
+struct scheduler_part {
+	struct client *client;
+	struct scheduler *scheduler;
+};
+
+static void scheduler_part_stop(void *state)
+{
+	struct scheduler_part *p = state;
+	scheduler_free(p->scheduler);
+	client_free(p->client);
+	free(p);
+}
+
+static int scheduler_part_start(
+	struct loop *l, const struct server_parts_config *c, void **ret, struct err *e)
+{
+	struct scheduler_part *p = calloc(1, sizeof(*p));
+	const struct scheduler_config cfg = {0};
+	if (!p)
+		return err_set(e, ENOMEM, NULL, "out of memory");
+	int r = client_new_inproc(
+		l, c->handler, c->srv, "system:kube-scheduler", admins, &p->client, e);
+	if (r == 0)
+		r = scheduler_start(p->client, &cfg, &p->scheduler, e);
+	if (r < 0) {
+		client_free(p->client);
+		free(p);
+		return r;
+	}
+	*ret = p;
+	return 0;
+}
+
 static const struct part parts[] = {
 	{"controllers", controllers_part_start, controllers_part_stop},
+	{"scheduler", scheduler_part_start, scheduler_part_stop},
 	{0}, /* components are added here as rows above this one */
 };
 enum { N_PARTS = sizeof(parts) / sizeof(parts[0]) - 1 };

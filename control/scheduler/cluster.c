@@ -27,8 +27,8 @@ static void node_free(void *p)
 {
 	struct node *n = p;
 	for (size_t i = 0; i < n->n_pods; i++)
-		pod_unref(n->pods[i]);
-	node_spec_unref(n->spec);
+		sched_pod_unref(n->pods[i]);
+	sched_node_spec_unref(n->spec);
 	free(n->pods);
 	free(n->used.ext);
 	free((char *)(uintptr_t)n->name.p);
@@ -89,7 +89,7 @@ int cluster_set_node(struct cluster *c, struct node_spec *spec)
 		c->nodes[c->n_nodes++] = n;
 	}
 	spec->refs++;
-	node_spec_unref(n->spec);
+	sched_node_spec_unref(n->spec);
 	n->spec = spec;
 	return 0;
 }
@@ -102,7 +102,7 @@ void cluster_del_node(struct cluster *c, struct str name)
 	struct node *last = c->nodes[--c->n_nodes];
 	c->nodes[n->index] = last;
 	last->index = n->index;
-	node_spec_unref(n->spec);
+	sched_node_spec_unref(n->spec);
 	n->spec = NULL;
 	node_drop_if_empty(c, n);
 }
@@ -180,7 +180,7 @@ bool cluster_del_pod(struct cluster *c, struct str uid)
 		(void)account_ext(n, p, -1);
 		rename_ext(n);
 	}
-	pod_unref(p);
+	sched_pod_unref(p);
 	node_drop_if_empty(c, n);
 	return true;
 }
@@ -197,13 +197,13 @@ static int node_push(struct node *n, struct pod *p)
 	}
 	if (account_ext(n, p, 1) < 0)
 		return -ENOMEM;
-	n->pods[n->n_pods++] = pod_ref(p);
+	n->pods[n->n_pods++] = sched_pod_ref(p);
 	return 0;
 }
 
 int cluster_add_pod(struct cluster *c, struct pod *p, struct str node)
 {
-	(void)pod_ref(p); /* it may be the one that is replaced */
+	(void)sched_pod_ref(p); /* it may be the one that is replaced */
 	(void)cluster_del_pod(c, p->uid);
 	struct node *n = node_get(c, node);
 	struct placed *at = calloc(1, sizeof(*at));
@@ -221,7 +221,7 @@ int cluster_add_pod(struct cluster *c, struct pod *p, struct str node)
 		if (n)
 			node_drop_if_empty(c, n);
 	}
-	pod_unref(p);
+	sched_pod_unref(p);
 	return r;
 }
 

@@ -423,7 +423,7 @@ static void pod_status(struct dec *d, struct jv status, struct pod *p)
 	}
 }
 
-struct pod *pod_decode(struct jv v)
+struct pod *sched_pod_decode(struct jv v)
 {
 	struct pod *p = calloc(1, sizeof(*p));
 	if (!p)
@@ -445,11 +445,11 @@ struct pod *pod_decode(struct jv v)
 	pod_status(&d, jv_get(v, "status"), p);
 	if (!d.oom)
 		return p;
-	pod_unref(p);
+	sched_pod_unref(p);
 	return NULL;
 }
 
-struct pod *pod_ref(struct pod *p)
+struct pod *sched_pod_ref(struct pod *p)
 {
 	p->refs++;
 	return p;
@@ -463,7 +463,7 @@ static void free_terms(struct pod_term *t, size_t n)
 	}
 }
 
-void pod_unref(struct pod *p)
+void sched_pod_unref(struct pod *p)
 {
 	if (!p || --p->refs > 0)
 		return;
@@ -479,7 +479,7 @@ void pod_unref(struct pod *p)
 
 /* --- nodes --- */
 
-struct node_spec *node_decode(struct jv v)
+struct node_spec *sched_node_decode(struct jv v)
 {
 	struct node_spec *n = calloc(1, sizeof(*n));
 	if (!n)
@@ -504,11 +504,11 @@ struct node_spec *node_decode(struct jv v)
 	read_resources(&d, jv_present(alloc) ? alloc : jv_path(v, "status.capacity"), &n->alloc);
 	if (!d.oom)
 		return n;
-	node_spec_unref(n);
+	sched_node_spec_unref(n);
 	return NULL;
 }
 
-void node_spec_unref(struct node_spec *n)
+void sched_node_spec_unref(struct node_spec *n)
 {
 	if (!n || --n->refs > 0)
 		return;

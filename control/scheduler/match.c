@@ -2,7 +2,7 @@
  * Labels, taints and node selector terms against a node. */
 #include "scheduler/model.h"
 
-struct str node_label(const struct node_spec *n, struct str key)
+struct str sched_node_label(const struct node_spec *n, struct str key)
 {
 	for (size_t i = 0; i < n->n_labels; i++)
 		if (str_eq(n->labels[i].key, key))
@@ -49,7 +49,7 @@ static bool compare(struct str label, const struct expr *x, bool greater)
 bool expr_matches(const struct expr *x, const struct node_spec *n)
 {
 	struct str label = x->field ? str_eqz(x->key, "metadata.name") ? n->name : (struct str){0}
-				    : node_label(n, x->key);
+				    : sched_node_label(n, x->key);
 	bool present = label.p != NULL;
 	if (str_eqz(x->op, "In"))
 		return present && among(label, x);

@@ -90,9 +90,9 @@ struct pod {
 	struct str condition_reason, condition_message; /* of PodScheduled=False */
 	bool condition_false;
 };
-struct pod *pod_decode(struct jv v); /* NULL when out of memory */
-struct pod *pod_ref(struct pod *p);
-void pod_unref(struct pod *p);
+struct pod *sched_pod_decode(struct jv v); /* NULL when out of memory */
+struct pod *sched_pod_ref(struct pod *p);
+void sched_pod_unref(struct pod *p);
 
 struct label {
 	struct str key, value;
@@ -108,10 +108,10 @@ struct node_spec {
 	bool unschedulable;
 	struct resources alloc;
 };
-struct node_spec *node_decode(struct jv v);
-void node_spec_unref(struct node_spec *n);
+struct node_spec *sched_node_decode(struct jv v);
+void sched_node_spec_unref(struct node_spec *n);
 /* .p NULL when absent. */
-struct str node_label(const struct node_spec *n, struct str key);
+struct str sched_node_label(const struct node_spec *n, struct str key);
 
 bool taint_tolerated(const struct taint *t, const struct toleration *v, size_t n);
 bool term_matches(const struct term *t, const struct node_spec *n);

@@ -149,7 +149,7 @@ static void on_flush(struct loop_timer *t)
 
 /* --- interface --- */
 
-struct queue *queue_new(struct loop *l, void (*on_active)(void *arg), void *arg)
+struct queue *sched_queue_new(struct loop *l, void (*on_active)(void *arg), void *arg)
 {
 	struct queue *q = calloc(1, sizeof(*q));
 	if (!q)
@@ -160,7 +160,7 @@ struct queue *queue_new(struct loop *l, void (*on_active)(void *arg), void *arg)
 	q->flush = (struct loop_timer){.fn = on_flush, .arg = q};
 	if (q->by_uid && loop_timer_set(l, &q->flush, FLUSH_EVERY) == 0)
 		return q;
-	queue_free(q);
+	sched_queue_free(q);
 	return NULL;
 }
 
@@ -168,11 +168,11 @@ static void waiter_free(void *p)
 {
 	struct waiter *w = p;
 	loop_timer_cancel(&w->timer);
-	pod_unref(w->pod);
+	sched_pod_unref(w->pod);
 	free(w);
 }
 
-void queue_free(struct queue *q)
+void sched_queue_free(struct queue *q)
 {
 	if (!q)
 		return;
@@ -190,14 +190,14 @@ static void put_new(struct queue *q, struct pod *p)
 		free(w);
 		return;
 	}
-	*w = (struct waiter){.q = q, .pod = pod_ref(p), .since = time_mono()};
+	*w = (struct waiter){.q = q, .pod = sched_pod_ref(p), .since = time_mono()};
 	w->timer = (struct loop_timer){.fn = on_backoff_over, .arg = w};
 	list_init(&w->node);
 	rest(w, DECIDING); /* a state to leave */
 	to_active(w);
 }
 
-void queue_put(struct queue *q, struct pod *p)
+void sched_queue_put(struct queue *q, struct pod *p)
 {
 	struct waiter *w = htab_get(q->by_uid, p->uid);
 	if (!w) {
@@ -206,8 +206,8 @@ void queue_put(struct queue *q, struct pod *p)
 	}
 	bool changed = w->pod->print != p->print;
 	struct pod *old = w->pod;
-	w->pod = pod_ref(p);
-	pod_unref(old);
+	w->pod = sched_pod_ref(p);
+	sched_pod_unref(old);
 	if (w->state == ACTIVE) /* its priority may be another */
 		heap_fix(q, w->heap, w);
 	else if (w->state == DECIDING)
@@ -216,7 +216,7 @@ void queue_put(struct queue *q, struct pod *p)
 		wake(w);
 }
 
-void queue_del(struct queue *q, struct str uid)
+void sched_queue_del(struct queue *q, struct str uid)
 {
 	struct waiter *w = htab_del(q->by_uid, uid);
 	if (!w)
@@ -225,7 +225,7 @@ void queue_del(struct queue *q, struct str uid)
 	waiter_free(w);
 }
 
-struct pod *queue_pop(struct queue *q)
+struct pod *sched_queue_pop(struct queue *q)
 {
 	if (!q->n_heap)
 		return NULL;
@@ -234,7 +234,7 @@ struct pod *queue_pop(struct queue *q)
 	rest(w, DECIDING);
 	w->attempts++;
 	w->stale = false;
-	return pod_ref(w->pod);
+	return sched_pod_ref(w->pod);
 }
 
 static int64_t backoff_of(const struct waiter *w)
@@ -245,7 +245,7 @@ static int64_t backoff_of(const struct waiter *w)
 	return ns < BACKOFF_MAX ? ns : BACKOFF_MAX;
 }
 
-void queue_wait(struct queue *q, struct str uid, unsigned refused_by)
+void sched_queue_wait(struct queue *q, struct str uid, unsigned refused_by)
 {
 	struct waiter *w = htab_get(q->by_uid, uid);
 	if (!w || w->state != DECIDING)
@@ -259,7 +259,7 @@ void queue_wait(struct queue *q, struct str uid, unsigned refused_by)
 		wake(w);
 }
 
-void queue_backoff(struct queue *q, struct str uid)
+void sched_queue_backoff(struct queue *q, struct str uid)
 {
 	struct waiter *w = htab_get(q->by_uid, uid);
 	if (!w || w->state != DECIDING)
@@ -268,7 +268,7 @@ void queue_backoff(struct queue *q, struct str uid)
 	wake(w);
 }
 
-void queue_event(struct queue *q, unsigned plugins)
+void sched_queue_event(struct queue *q, unsigned plugins)
 {
 	list_each_safe (it, &q->lists[WAITING]) {
 		struct waiter *w = list_entry(it, struct waiter, node);
@@ -277,7 +277,8 @@ void queue_event(struct queue *q, unsigned plugins)
 	}
 }
 
-struct queue_counts queue_counts(const struct queue *q)
+struct sched_queue_counts sched_queue_counts(const struct queue *q)
 {
-	return (struct queue_counts){q->counts[ACTIVE], q->counts[BACKOFF], q->counts[WAITING]};
+	return (struct sched_queue_counts){
+		q->counts[ACTIVE], q->counts[BACKOFF], q->counts[WAITING]};
 }

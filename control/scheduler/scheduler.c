@@ -106,7 +106,7 @@ static void no_node(struct scheduler *s, const struct pod *p, const struct verdi
 	s->stats.unschedulable++;
 	event_emit(s->events, &o, true, "FailedScheduling", "%s", v->message.p);
 	patch_condition(s, p, buf_str(&v->message));
-	queue_wait(s->queue, p->uid, v->refused_by);
+	sched_queue_wait(s->queue, p->uid, v->refused_by);
 }
 
 /* --- binding --- */
@@ -115,7 +115,7 @@ static void bind_free(struct bind *b)
 {
 	list_del(&b->node);
 	client_cancel(b->call);
-	pod_unref(b->pod);
+	sched_pod_unref(b->pod);
 	free(b->target);
 	free(b);
 }
@@ -131,13 +131,13 @@ static void bind_failed(struct scheduler *s, struct bind *b, const struct err *e
 	if (same && p->node.n)
 		return;
 	(void)cluster_del_pod(s->cluster, b->pod->uid);
-	queue_event(s->queue, BY_POD_GONE);
+	sched_queue_event(s->queue, BY_POD_GONE);
 	if (!same || e->code == -ENOENT) {
-		queue_del(s->queue, b->pod->uid); /* deleted; the informer agrees soon */
+		sched_queue_del(s->queue, b->pod->uid); /* deleted; the informer agrees soon */
 		return;
 	}
 	event_emit(s->events, &o, true, "FailedScheduling", "binding rejected: %s", e->msg);
-	queue_backoff(s->queue, b->pod->uid);
+	sched_queue_backoff(s->queue, b->pod->uid);
 }
 
 static void on_bound(void *arg, const struct client_result *r)
@@ -151,7 +151,7 @@ static void on_bound(void *arg, const struct client_result *r)
 	} else {
 		struct event_ref o = ref_of(b->pod);
 		s->stats.scheduled++;
-		queue_del(s->queue, b->pod->uid);
+		sched_queue_del(s->queue, b->pod->uid);
 		event_emit(s->events, &o, false, "Scheduled", "Successfully assigned %s/%s to %s",
 			b->pod->ns.p, b->pod->name.p, b->target);
 	}
@@ -165,7 +165,7 @@ static int bind_start(struct scheduler *s, struct pod *p, struct str node)
 	struct bind *b = calloc(1, sizeof(*b));
 	if (!b)
 		return -ENOMEM;
-	*b = (struct bind){.s = s, .pod = pod_ref(p), .target = str_dup(node)};
+	*b = (struct bind){.s = s, .pod = sched_pod_ref(p), .target = str_dup(node)};
 	list_init(&b->node);
 	buf_adds(&body, "{\"kind\":\"Binding\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":");
 	buf_add_json_str(&body, p->name);
@@ -210,10 +210,10 @@ static void decide(struct scheduler *s, struct pod *p)
 		if (r < 0)
 			(void)cluster_del_pod(s->cluster, p->uid);
 		else
-			queue_event(s->queue, BY_POD_CAME);
+			sched_queue_event(s->queue, BY_POD_CAME);
 	}
 	if (r < 0) /* out of memory: later */
-		queue_backoff(s->queue, p->uid);
+		sched_queue_backoff(s->queue, p->uid);
 }
 
 static void on_turn(struct loop_timer *t)
@@ -221,11 +221,11 @@ static void on_turn(struct loop_timer *t)
 	struct scheduler *s = t->arg;
 	int64_t end = time_mono() + BATCH_NS;
 	for (int i = 0; i < BATCH && s->n_binds < BINDS_MAX && time_mono() < end; i++) {
-		struct pod *p = queue_pop(s->queue);
+		struct pod *p = sched_queue_pop(s->queue);
 		if (!p)
 			return;
 		decide(s, p);
-		pod_unref(p);
+		sched_pod_unref(p);
 	}
 	kick(s); /* there may be more: pops until the queue is empty */
 }
@@ -234,29 +234,29 @@ static void on_turn(struct loop_timer *t)
 
 static void *decode_pod(struct jv v)
 {
-	return pod_decode(v);
+	return sched_pod_decode(v);
 }
 
 static void free_pod(void *p)
 {
-	pod_unref(p);
+	sched_pod_unref(p);
 }
 
 static void *decode_node(struct jv v)
 {
-	return node_decode(v);
+	return sched_node_decode(v);
 }
 
 static void free_node(void *p)
 {
-	node_spec_unref(p);
+	sched_node_spec_unref(p);
 }
 
 static void pod_gone(struct scheduler *s, const struct pod *p)
 {
-	queue_del(s->queue, p->uid);
+	sched_queue_del(s->queue, p->uid);
 	if (cluster_del_pod(s->cluster, p->uid))
-		queue_event(s->queue, BY_POD_GONE);
+		sched_queue_event(s->queue, BY_POD_GONE);
 }
 
 static bool ours(const struct scheduler *s, const struct pod *p)
@@ -273,19 +273,19 @@ static void on_pod(void *arg, struct cobj *old, struct cobj *new)
 			pod_gone(s, is ? is : was);
 	} else if (is->node.n) {
 		bool came = !cluster_has_pod(s->cluster, is->uid);
-		queue_del(s->queue, is->uid);
+		sched_queue_del(s->queue, is->uid);
 		(void)cluster_add_pod(s->cluster, is, is->node);
 		if (came)
-			queue_event(s->queue, BY_POD_CAME);
+			sched_queue_event(s->queue, BY_POD_CAME);
 		else if (was && was->print != is->print) /* labels, or resources in place */
-			queue_event(s->queue, BY_POD_GONE);
+			sched_queue_event(s->queue, BY_POD_GONE);
 	} else if (cluster_has_pod(s->cluster, is->uid)) {
 		if (is->deleting) /* its binding will fail or be undone */
 			pod_gone(s, is);
 	} else if (ours(s, is)) {
-		queue_put(s->queue, is);
+		sched_queue_put(s->queue, is);
 	} else {
-		queue_del(s->queue, is->uid);
+		sched_queue_del(s->queue, is->uid);
 	}
 	kick(s);
 }
@@ -325,7 +325,7 @@ static void on_node(void *arg, struct cobj *old, struct cobj *new)
 	}
 	(void)cluster_set_node(s->cluster, is);
 	if (!was || !same_node(was, is))
-		queue_event(s->queue, (unsigned)BY_NODE);
+		sched_queue_event(s->queue, (unsigned)BY_NODE);
 	kick(s);
 }
 
@@ -334,7 +334,7 @@ static void on_namespace(void *arg, struct cobj *old, struct cobj *new)
 	struct scheduler *s = arg;
 	(void)old;
 	(void)new;
-	queue_event(s->queue, BIT(INTER_POD_AFFINITY));
+	sched_queue_event(s->queue, BIT(INTER_POD_AFFINITY));
 }
 
 static struct jv ns_labels(void *arg, struct str ns)
@@ -354,7 +354,7 @@ static int start_parts(struct scheduler *s, uint64_t seed, struct err *e)
 	if (!seed)
 		random_bytes(&seed, sizeof(seed));
 	s->cluster = cluster_new(seed);
-	s->queue = queue_new(client_loop(s->client), kick, s);
+	s->queue = sched_queue_new(client_loop(s->client), kick, s);
 	s->events = event_recorder_new(s->client, s->name ? s->name : "", "");
 	if (!s->name || !s->cluster || !s->queue || !s->events)
 		return err_set(e, -ENOMEM, "InternalError", "out of memory");
@@ -422,7 +422,7 @@ void scheduler_free(struct scheduler *s)
 	informer_free(s->nodes);
 	informer_free(s->namespaces);
 	event_recorder_free(s->events);
-	queue_free(s->queue);
+	sched_queue_free(s->queue);
 	cluster_free(s->cluster);
 	free(s->name);
 	free(s);
@@ -430,7 +430,7 @@ void scheduler_free(struct scheduler *s)
 
 void scheduler_stats(const struct scheduler *s, struct scheduler_stats *out)
 {
-	struct queue_counts q = queue_counts(s->queue);
+	struct sched_queue_counts q = sched_queue_counts(s->queue);
 	*out = s->stats;
 	out->active = q.active;
 	out->backing_off = q.backing_off;

@@ -54,7 +54,7 @@ static void bump(struct cycle *cy, struct tally *t, struct str at, int64_t by)
 static void bump_pair(
 	struct cycle *cy, struct tally *t, const struct node *n, struct str key, int64_t by)
 {
-	struct str value = node_label(n->spec, key);
+	struct str value = sched_node_label(n->spec, key);
 	if (value.p)
 		bump(cy, t, pair(cy, key, value), by);
 }
@@ -76,13 +76,13 @@ static void see_pod(struct cycle *cy, struct state *st, const struct node *n, co
 	if (selects_all(cy, p->affinity, p->n_affinity, q)) {
 		st->matches++;
 		for (size_t i = 0; i < p->n_affinity; i++) {
-			struct str v = node_label(n->spec, p->affinity[i].key);
+			struct str v = sched_node_label(n->spec, p->affinity[i].key);
 			if (v.p)
 				bump(cy, &st->affinity[i], v, 1);
 		}
 	}
 	for (size_t i = 0; i < p->n_anti; i++) {
-		struct str v = node_label(n->spec, p->anti[i].key);
+		struct str v = sched_node_label(n->spec, p->anti[i].key);
 		if (v.p && term_selects(cy, &p->anti[i], q))
 			bump(cy, &st->anti[i], v, 1);
 	}
@@ -138,7 +138,7 @@ static bool affinity_holds(struct cycle *cy, const struct state *st, const struc
 	const struct pod *p = cy->pod;
 	bool all = true;
 	for (size_t i = 0; i < p->n_affinity; i++) {
-		struct str v = node_label(n->spec, p->affinity[i].key);
+		struct str v = sched_node_label(n->spec, p->affinity[i].key);
 		if (!v.p)
 			return false;
 		all &= tally_get(&st->affinity[i], v, 0) > 0;
@@ -156,7 +156,7 @@ static bool filter(struct cycle *cy, const struct node *n)
 		return false;
 	}
 	for (size_t i = 0; i < p->n_anti; i++) {
-		struct str v = node_label(n->spec, p->anti[i].key);
+		struct str v = sched_node_label(n->spec, p->anti[i].key);
 		if (v.p && tally_get(&st->anti[i], v, 0) > 0) {
 			refuse(cy, "node(s) didn't match pod anti-affinity rules");
 			return false;

@@ -43,9 +43,9 @@ static bool eligible(
 {
 	for (size_t i = 0; i < p->n_spread; i++)
 		if (p->spread[i].hard == hard && !p->spread[i].by_owner &&
-			!node_label(n, p->spread[i].key).p)
+			!sched_node_label(n, p->spread[i].key).p)
 			return false;
-	if (!node_label(n, s->key).p)
+	if (!sched_node_label(n, s->key).p)
 		return false;
 	if (s->honor_affinity && !node_affinity_matches(p, n))
 		return false;
@@ -59,7 +59,7 @@ static bool tally_pods(struct cycle *cy, const struct spread *s, struct domains 
 		const struct node *n = cy->c->nodes[i];
 		if (!eligible(p, s, n->spec, s->hard))
 			continue;
-		int64_t *at = tally_at(&d->t, &cy->arena, node_label(n->spec, s->key));
+		int64_t *at = tally_at(&d->t, &cy->arena, sched_node_label(n->spec, s->key));
 		if (!at)
 			return false;
 		*at += count_on(s, p, n);
@@ -100,7 +100,7 @@ static bool filter(struct cycle *cy, const struct node *n)
 		const struct spread *s = &cy->pod->spread[i];
 		if (!s->hard)
 			continue;
-		struct str value = node_label(n->spec, s->key);
+		struct str value = sched_node_label(n->spec, s->key);
 		if (!value.p) {
 			refuse(cy, "%s (missing required label)", text);
 			return false;
@@ -140,7 +140,7 @@ static int64_t score(struct cycle *cy, const struct node *n)
 		const struct spread *s = &cy->pod->spread[i];
 		if (s->hard || !d[i].t.n)
 			continue;
-		struct str value = node_label(n->spec, s->key);
+		struct str value = sched_node_label(n->spec, s->key);
 		if (!value.p && !s->by_owner)
 			return -1;
 		if (value.p)
