@@ -332,7 +332,8 @@ static bool path_openapi_v2(struct req *r, struct str rest)
 	if (rest.n || (pb ? openapi_v2_gnostic(&b) : openapi_v2_json(&b)) < 0)
 		return false;
 	reply_bytes(r, 200,
-		pb ? "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+		pb ? "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" /* Go refuses the
+										     @ */
 		   : "application/json",
 		buf_str(&b));
 	return true;
