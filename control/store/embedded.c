@@ -236,6 +236,11 @@ static int recover(struct embedded *em, struct engine *en, const char *dir, stru
 	recovery_fini(&rec);
 	if (r < 0)
 		return r;
+	for (size_t i = 0; i < res.n_stale; i++) {
+		char name[32];
+		segment_name(res.stale[i], name);
+		(void)em->io->unlink(em->io->ctx, em->dirfd, name);
+	}
 	r = open_log(em, dir, &res, e);
 	scan_result_free(&res);
 	return r;

@@ -11,7 +11,9 @@
 void scan_result_free(struct scan_result *r)
 {
 	free(r->segs);
+	free(r->stale);
 	r->segs = NULL;
+	r->stale = NULL;
 }
 
 static int damaged(const struct scan_file *f, uint64_t off, const char *what, struct err *e)
@@ -193,6 +195,26 @@ static int scan_name(const char *name, struct scan_result *res)
 	return 0;
 }
 
+static int set_stale_aside(struct scan_result *res)
+{
+	size_t n = res->n_segs;
+
+	while (n > 1 && res->segs[n - 2].seq + 1 == res->segs[n - 1].seq)
+		n--;
+	if (n < 2)
+		return 0;
+	n--;
+	res->stale = calloc(n, sizeof(*res->stale));
+	if (!res->stale)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		res->stale[i] = res->segs[i].seq;
+	res->n_stale = n;
+	memmove(res->segs, res->segs + n, (res->n_segs - n) * sizeof(*res->segs));
+	res->n_segs -= n;
+	return 0;
+}
+
 static int scan_names(int dirfd, const char *dir, struct scan_result *res, struct err *e)
 {
 	int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
@@ -214,6 +236,8 @@ static int scan_names(int dirfd, const char *dir, struct scan_result *res, struc
 	} while (faccessat(dirfd, spare, F_OK, 0) == 0 && ++res->spares < WAL_SPARES);
 	if (res->n_segs)
 		qsort(res->segs, res->n_segs, sizeof(*res->segs), seg_cmp);
+	if (r == 0)
+		r = set_stale_aside(res);
 	return r < 0 ? err_set(e, r, NULL, "%s: out of memory", dir) : 0;
 }
 
@@ -256,8 +280,6 @@ static int load_heads(int dirfd, const char *dir, struct scan_result *res, struc
 			return damaged(&f, 0, why, e);
 		if (s->head.seq != s->seq)
 			return damaged(&f, 0, "the header belongs to another segment", e);
-		if (i > 0 && s->seq != s[-1].seq + 1)
-			return damaged(&f, 0, "the segment before this one is missing", e);
 		if (i > 0 && s->head.prev_end < FILE_HEAD_LEN)
 			return damaged(&f, 0, "the header names no end of the segment before", e);
 	}

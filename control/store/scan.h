@@ -28,6 +28,10 @@ struct scan_result {
 	char snapshot_file[32];
 	struct scan_segment *segs; /* by number; malloc'ed */
 	size_t n_segs;
+	/* Older ones before a gap in the numbers: removals that a power cut took back in part. The
+	 * snapshot covers them (else the rest is refused). */
+	uint64_t *stale;
+	size_t n_stale;
 	uint64_t next_frame;
 	uint64_t replay_bytes; /* of frames that the snapshot does not cover */
 	bool torn;	       /* the last frame was cut off: it was never acknowledged */
