@@ -82,6 +82,10 @@ int api_validate(const struct kind *k, const json_t *obj, const json_t *old, con
 void api_prepare_create(const struct kind *k, json_t *obj, int64_t now_ns);
 void api_prepare_update(const struct kind *k, json_t *obj, const json_t *old, const char *sub);
 
+/* Between kinds that share one place in the store (events, HorizontalPodAutoscaler), in place.
+ * -EOPNOTSUPP when the two are no versions of one thing. */
+int api_convert(const struct kind *from, const struct kind *to, json_t *obj);
+
 /* --- patches: result is a new tree; obj is not changed --- */
 int patch_json(const json_t *obj, struct str patch, json_t **ret,
 	struct err *e); /* RFC 6902, limits of kubernetes-api.md 2.3 */

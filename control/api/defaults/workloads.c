@@ -40,9 +40,13 @@ static void job(json_t *o)
 		(void)json_object_set_new(meta, "labels", json_deep_copy(labels));
 }
 
-static void hpa_v1_spec(json_t *s)
+/* Only when no other metric came along from v2 (convert.c). */
+static void hpa_v1(json_t *o)
 {
-	dflt_set(s, "targetCPUUtilizationPercentage", json_integer(80));
+	json_t *notes = json_at(o, "metadata.annotations");
+	if (!json_object_get(notes, "autoscaling.alpha.kubernetes.io/metrics"))
+		dflt_set(json_object_get(o, "spec"), "targetCPUUtilizationPercentage",
+			json_integer(80));
 }
 
 static void hpa_v2_spec(json_t *s)
@@ -82,7 +86,7 @@ const struct default_rule workload_defaults[] = {
 	{"apps.v1.DaemonSetUpdateStrategy", rolling_update},
 	{"apps.v1.StatefulSetSpec", stateful_set_spec},
 	{"batch.v1.Job", job},
-	{"autoscaling.v1.HorizontalPodAutoscalerSpec", hpa_v1_spec},
+	{"autoscaling.v1.HorizontalPodAutoscaler", hpa_v1},
 	{"autoscaling.v2.HorizontalPodAutoscalerSpec", hpa_v2_spec},
 	{"autoscaling.v2.HorizontalPodAutoscalerBehavior", hpa_behavior},
 	{0},

@@ -241,6 +241,47 @@ static void qos_classes(void **state)
 	}
 }
 
+/* There, checked, and back again. */
+static void converted(const char *from, const char *from_v, const char *to, const char *to_v,
+	const char *name, const char *body, const char *path, const char *want)
+{
+	const struct kind *a = kind_by_kind(str_of(from), str_of(from_v), str_of(name));
+	const struct kind *b = kind_by_kind(str_of(to), str_of(to_v), str_of(name));
+	AUTO_JSON json_t *obj = created(a, body), *there = json_deep_copy(obj);
+	assert_int_equal(api_convert(a, b, there), 0);
+	assert_string_equal(json_str(there, path, "?"), want);
+	assert_string_equal(json_str(there, "kind", ""), name);
+	assert_int_equal(api_convert(b, a, there), 0);
+	AUTO_BUF struct buf x = {0}, y = {0};
+	api_encode_json(a->type, obj, &x);
+	api_encode_json(a->type, there, &y);
+	assert_string_equal(x.p, y.p);
+}
+
+static void versions_convert(void **state)
+{
+	(void)state;
+	static const char event[] = "{\"metadata\":{\"name\":\"e\"},\"involvedObject\":{\"name\":"
+				    "\"p\"},\"message\":\"m\","
+				    "\"count\":3,\"firstTimestamp\":\"2024-01-01T00:00:00Z\","
+				    "\"source\":{\"component\":\"c\"}}";
+	converted("", "v1", "events.k8s.io", "v1", "Event", event, "regarding.name", "p");
+	converted("", "v1", "events.k8s.io", "v1", "Event", event, "note", "m");
+	const char *name = "HorizontalPodAutoscaler";
+	converted("autoscaling", "v1", "autoscaling", "v2", name,
+		"{\"spec\":{\"maxReplicas\":3,\"targetCPUUtilizationPercentage\":70}}",
+		"apiVersion", "autoscaling/v2");
+	converted("autoscaling", "v2", "autoscaling", "v1", name,
+		"{\"spec\":{\"maxReplicas\":3,\"behavior\":{\"scaleUp\":{}},\"metrics\":[{\"type\":"
+		"\"Resource\","
+		"\"resource\":{\"name\":\"memory\",\"target\":{\"type\":\"Value\",\"value\":"
+		"\"1Gi\"}}}]}}",
+		"apiVersion", "autoscaling/v1");
+	const struct kind *pod = kind_by_kind(STR(""), STR("v1"), STR("Pod"));
+	const struct kind *node = kind_by_kind(STR(""), STR("v1"), STR("Node"));
+	assert_int_not_equal(api_convert(pod, node, NULL), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -250,6 +291,7 @@ int main(void)
 		cmocka_unit_test(image_policies),
 		cmocka_unit_test(updates_keep_what_they_must),
 		cmocka_unit_test(qos_classes),
+		cmocka_unit_test(versions_convert),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
