@@ -85,6 +85,10 @@ static void data_remove(const struct cluster *c)
 		if (!path.err)
 			(void)rm_rf(path.p);
 	}
+	AUTO_BUF struct buf failed = {0};
+	buf_addf(&failed, "%s.failed", c->run); /* logs of an attempt that did not come up */
+	if (!failed.err)
+		(void)rm_rf(failed.p);
 	(void)unlink(c->kubeconfig);
 	(void)rmdir(c->data); /* stays when the user keeps images or other files in it */
 	(void)rmdir("/var/lib/xebec");
