@@ -270,6 +270,31 @@ static int ns_label(struct req *r, json_t *obj, const json_t *old, struct err *e
 	return 0;
 }
 
+/* --- Nodes begin untrusted: the node controller takes the taint away when they are ready --- */
+
+static int node_taint(struct req *r, json_t *node, const json_t *old, struct err *e)
+{
+	static const char key[] = "node.kubernetes.io/not-ready";
+	json_t *spec = json_make(node, "spec"), *list = json_object_get(spec, "taints"), *t;
+	size_t i;
+	(void)r;
+	if (old || !spec)
+		return 0;
+	json_array_foreach (list, i, t) {
+		if (strcmp(json_str(t, "key", ""), key) == 0 &&
+			strcmp(json_str(t, "effect", ""), "NoSchedule") == 0)
+			return 0;
+	}
+	if (!list) {
+		list = json_array();
+		json_object_set_new(spec, "taints", list);
+	}
+	t = json_pack("{s:s,s:s}", "key", key, "effect", "NoSchedule");
+	return json_array_append_new(list, t) == 0
+		       ? 0
+		       : err_set(e, ENOMEM, "InternalError", "out of memory");
+}
+
 /* --- the chains --- */
 
 typedef int mutate_fn(struct req *r, json_t *obj, const json_t *old, struct err *e);
@@ -279,6 +304,7 @@ static const struct {
 } mutating[] = {
 	{NULL, NULL, ns_lifecycle},
 	{"", "namespaces", ns_label},
+	{"", "nodes", node_taint},
 	{"", "pods", pod_service_account},
 	{"", "pods", pod_priority},
 	{"", "pods", pod_tolerations},

@@ -480,12 +480,17 @@ static int allocate_health_port(
 	}
 	if (needs_health_port(old)) /* validation forbids the change */
 		return 0;
-	if (n < 0 || n >= PORT_BITS || claim_port(r->srv->alloc, c, (uint32_t)n) < 0)
+	if (n < 0 || n >= PORT_BITS || claim_port(r->srv->alloc, c, (uint32_t)n) < 0) {
+		cause_add(&r->causes, "", "",
+			"failed to allocate requested HealthCheck NodePort %lld: provided port is "
+			"already allocated",
+			(long long)n);
 		return err_set(e, EIO, "InternalError",
 			"Internal error occurred: failed to allocate requested HealthCheck "
 			"NodePort "
 			"%lld: provided port is already allocated",
 			(long long)n);
+	}
 	return 0;
 }
 

@@ -390,6 +390,19 @@ static void reply_no_resource(struct req *r)
 	reply_error_kind(r, &e, &no_kind, NULL);
 }
 
+/* Clients show these to their users. */
+static void warn_deprecated(struct req *r)
+{
+	static const struct {
+		const char *plural, *text;
+	} rows[] = {{"endpoints", "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 "
+				  "EndpointSlice"},
+		{"componentstatuses", "v1 ComponentStatus is deprecated in v1.19+"}};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (!*r->rt.kind->group && strcmp(r->rt.kind->plural, rows[i].plural) == 0)
+			warn(r, "%s", rows[i].text);
+}
+
 static void resource(struct req *r)
 {
 	struct err e = {0};
@@ -427,6 +440,7 @@ static void resource(struct req *r)
 		reply_error_kind(r, &e, NULL, NULL);
 		return;
 	}
+	warn_deprecated(r);
 	fn(r);
 }
 

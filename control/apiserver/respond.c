@@ -227,7 +227,8 @@ const struct kind no_kind = {.group = "", .kind = "", .plural = "", .version = "
 
 void reply_error(struct req *r, const struct err *e)
 {
-	if (e->reason && strcmp(e->reason, "BadRequest") == 0) {
+	if (e->reason &&
+		(strcmp(e->reason, "BadRequest") == 0 || strcmp(e->reason, "InternalError") == 0)) {
 		reply_error_kind(r, e, NULL, NULL);
 		return;
 	}

@@ -8,6 +8,7 @@ struct update {	     /* one PUT or PATCH */
 	json_t *obj; /* PUT: the new state; merge and strategic: the patch */
 	int (*patch)(struct req *r, const json_t *old, const struct update *u, json_t **ret,
 		struct err *e); /* NULL: PUT */
+	size_t warned;		/* warnings before the first attempt */
 };
 
 static void update_free(struct req *r)
@@ -28,6 +29,7 @@ static struct update *update_new(struct req *r)
 		reply_error_kind(r, &e, NULL, NULL);
 		return NULL;
 	}
+	u->warned = r->warnings.n;
 	r->state = u;
 	r->free_state = update_free;
 	return u;
@@ -107,11 +109,11 @@ static int apply_strategic(
 }
 
 /* The patched tree must still be an object of this kind. */
-static int recheck(struct req *r, json_t *patched, json_t **ret, struct err *e)
+static int recheck(struct req *r, json_t *patched, size_t warned, json_t **ret, struct err *e)
 {
 	AUTO_BUF struct buf b = {0};
 	json_write(patched, &b);
-	r->warnings.n = 0;
+	r->warnings.n = warned; /* of an earlier attempt */
 	struct decode_opts o = {.media = MEDIA_JSON, .fields = r->fields, .warnings = &r->warnings};
 	int rc = api_decode(r->rt.kind, buf_str(&b), &o, ret, e);
 	if (rc < 0 && r->fields != FIELDS_STRICT) {
@@ -141,7 +143,7 @@ static int patch_compute(struct write *w, const json_t *old, json_t **ret, struc
 	int rc = u->patch(r, seen, u, &patched, e);
 	r->plain_error = rc < 0;
 	if (rc == 0)
-		rc = recheck(r, patched, &obj, e);
+		rc = recheck(r, patched, u->warned, &obj, e);
 	if (rc == 0)
 		rc = check_subject(r, obj, e);
 	if (rc < 0) {

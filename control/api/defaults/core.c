@@ -87,6 +87,12 @@ static void service_policies(json_t *s, const char *type)
 		dflt_set(s, "allocateLoadBalancerNodePorts", json_true());
 }
 
+static void balancer_ingress(json_t *s)
+{
+	if (dflt_get(s, "ip") && !dflt_get(s, "ipMode"))
+		(void)json_object_set_new(s, "ipMode", json_string("VIP"));
+}
+
 static void service_spec(json_t *s)
 {
 	size_t i;
@@ -179,6 +185,7 @@ const struct default_rule core_defaults[] = {
 	{"core.v1.Container", container},
 	{"core.v1.EphemeralContainer", container},
 	{"core.v1.Volume", volume},
+	{"core.v1.LoadBalancerIngress", balancer_ingress},
 	{"core.v1.ServiceSpec", service_spec},
 	{"core.v1.Namespace", namespace},
 	{"core.v1.NodeStatus", node_status},
