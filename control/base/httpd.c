@@ -65,6 +65,13 @@ bool exchange_lost(struct http_exchange *x)
 	return true;
 }
 
+static void destroy(struct httpd *d)
+{
+	tls_ctx_free(d->cfg.tls);
+	free(d->workers);
+	free(d);
+}
+
 static void worker_post(struct worker *w)
 {
 	if (w->posted)
@@ -127,6 +134,8 @@ static void worker_run(struct loop_task *t)
 		reap(list_entry(w->dying.next, struct conn, link));
 	if (w->stopping && w->has_thread && list_empty(&w->conns))
 		loop_stop(w->loop);
+	if (w->d->orphan)
+		destroy(w->d);
 }
 
 static void on_data(struct stream *s, struct buf *in)
@@ -496,7 +505,8 @@ void httpd_free(struct httpd *d)
 		if (d->cfg.threads)
 			loop_free(w->loop);
 	}
-	tls_ctx_free(d->cfg.tls);
-	free(d->workers);
-	free(d);
+	/* Called from a callback of the shared loop: that loop still holds our task. */
+	d->orphan = !d->cfg.threads && d->workers && d->workers[0].posted;
+	if (!d->orphan)
+		destroy(d);
 }

@@ -154,8 +154,12 @@ static bool take_head(struct conn *c, struct buf *in)
 	while (h->scan == 0 && blank + 1 < in->len && memcmp(in->p + blank, "\r\n", 2) == 0)
 		blank += 2; /* RFC 9112 2.2: empty lines before a request */
 	buf_consume(in, blank);
-	if (in->len == 0 || stream_pending(c->s) > PIPE_OUTPUT)
+	if (in->len == 0)
 		return false;
+	if (stream_pending(c->s) > PIPE_OUTPUT) { /* h1_drain goes on */
+		stream_pause(c->s, true);
+		return false;
+	}
 	if (h->scan == 0)
 		c->since = loop_now(c->w->loop);
 	n = h1_head_end(in->p, in->len, &h->scan);
@@ -249,8 +253,10 @@ static void h1_drain(struct conn *c)
 		conn_kill(c);
 	else if (h->state == BUSY && h->x->started && h->x->x.on_drain)
 		h->x->x.on_drain(&h->x->x);
-	else if (h->state == HEAD && !h->in_data)
+	else if (h->state == HEAD) {
+		stream_pause(c->s, false);
 		stream_kick(c->s);
+	}
 }
 
 static void h1_tick(struct conn *c, int64_t now)

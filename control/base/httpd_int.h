@@ -62,7 +62,7 @@ struct httpd {
 	unsigned n_workers;
 	struct list listeners; /* worker 0's */
 	atomic_uint n_conns;
-	bool stopped;
+	bool stopped, orphan; /* orphan: freed, but a task of it is still posted */
 	int64_t tick_ns;
 };
 

@@ -100,8 +100,10 @@ void net_peer_name(int fd, char *dst, size_t cap)
 		(void)snprintf(dst, cap, "%s:%u", host, ntohs(in->sin_port));
 	} else if (a.u.sa.sa_family == AF_INET6) {
 		struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&a.u.ss;
-		inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host));
-		(void)snprintf(dst, cap, "[%s]:%u", host, ntohs(in6->sin6_port));
+		bool v4 = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
+		inet_ntop(v4 ? AF_INET : AF_INET6, in6->sin6_addr.s6_addr + (v4 ? 12 : 0), host,
+			sizeof(host));
+		(void)snprintf(dst, cap, v4 ? "%s:%u" : "[%s]:%u", host, ntohs(in6->sin6_port));
 	}
 }
 

@@ -37,6 +37,8 @@ struct stream {
 	struct loop_timer timer; /* stream_close */
 };
 
+static const struct stream_events no_events;
+
 static void fail(struct stream *s, int code, const char *what);
 static void stream_run(struct loop_task *t);
 
@@ -91,7 +93,7 @@ static void fail_with(struct stream *s, const struct err *e)
 	if (s->registered)
 		loop_fd_del(&s->fd);
 	s->registered = 0;
-	if (s->ev && s->ev->on_error)
+	if (s->ev->on_error)
 		s->ev->on_error(s, e);
 }
 
@@ -408,7 +410,7 @@ static struct stream *stream_new(
 	s->loop = l;
 	s->fd = (struct loop_fd){.fd = fd, .fn = on_fd, .arg = s};
 	s->task = (struct loop_task){.fn = stream_run, .arg = s};
-	s->ev = ev;
+	s->ev = ev ? ev : &no_events;
 	s->arg = arg;
 	s->phase = phase;
 	s->socket = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0;
@@ -500,7 +502,7 @@ int stream_connect(struct loop *l, const char *addr, struct tls_ctx *tls, const 
 
 void stream_set_events(struct stream *s, const struct stream_events *ev, void *arg)
 {
-	s->ev = ev;
+	s->ev = ev ? ev : &no_events;
 	s->arg = arg;
 	s->eof_told = false;
 	stream_kick(s);
