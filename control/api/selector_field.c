@@ -146,9 +146,14 @@ static int add_term(struct field_selector *s, const struct kind *k, struct str t
 	row->field = arena_strdup(&s->arena, field);
 	if (!row->field)
 		return err_set(e, ENOMEM, "InternalError", "out of memory");
-	if (!selectable(k, row->field))
+	if (!selectable(k, row->field) && k && k->selectable && k->selectable[0])
 		return err_set(
 			e, EINVAL, "BadRequest", "field label not supported: %.100s", row->field);
+	if (!selectable(k, row->field))
+		return err_set(e, EINVAL, "BadRequest",
+			"\"%.100s\" is not a known field selector: only \"metadata.name\", "
+			"\"metadata.namespace\"",
+			row->field);
 	s->n++;
 	return 0;
 }
