@@ -59,9 +59,15 @@ SEC("tc")
 int tc_nic_out(struct __sk_buff *skb)
 {
 	struct pkt p = {};
+	bool from_here = READ_ONCE(skb->ingress_ifindex) == 0;
 	if (!is_ip(skb) || done_already(skb) || pkt_init(skb, &p, HOOK_NIC_OUT))
 		return PASS;
 	int r = walk_reply(skb, &p);
+	/* The node's own sockets to external and load balancer addresses. */
+	if (r == NOT_OURS && p.kind == PKT_FLOW && from_here) {
+		p.hook = HOOK_HOST;
+		r = walk(skb, &p);
+	}
 	return r == NOT_OURS ? PASS : finish(skb, &p, r);
 }
 

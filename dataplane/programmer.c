@@ -3,6 +3,7 @@
 #include "programmer.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include "xebec/base/timefmt.h"
@@ -80,6 +81,26 @@ static int op_range_del(void *arg, uint32_t svc, const struct svc_range *r)
 	return bpf_map_delete_elem(maps_fd(p->m, MAP_srcr), &k) ? -errno : 0;
 }
 
+static void percpu_zero(int fd, uint32_t key, size_t size)
+{
+	int cpus = libbpf_num_possible_cpus();
+	AUTO_FREE void *zeros = cpus > 0 ? calloc((size_t)cpus, size) : NULL;
+	if (zeros)
+		(void)bpf_map_update_elem(fd, &key, zeros, BPF_ANY);
+}
+
+static void op_be_reset(void *arg, uint32_t be)
+{
+	struct programmer *p = arg;
+	percpu_zero(maps_fd(p->m, MAP_be_st), be, sizeof(struct xb_be_st));
+}
+
+static void op_svc_reset(void *arg, uint32_t svc)
+{
+	struct programmer *p = arg;
+	percpu_zero(maps_fd(p->m, MAP_svc_st), svc, sizeof(struct xb_svc_st));
+}
+
 /* ------------------------------------------------------------------ adoption */
 
 struct adopt {
@@ -143,12 +164,34 @@ static int adopt_frontends(struct programmer *p, struct adopt *a)
 	return 0;
 }
 
+/* Ranges of services that are no more are dropped at once: they would let in whom the next owner of
+ * the row shuts out. */
+static int adopt_ranges(struct programmer *p)
+{
+	int fd = maps_fd(p->m, MAP_srcr);
+	struct xb_srcr_key key, next;
+	bool more = bpf_map_get_next_key(fd, NULL, &next) == 0;
+	while (more) {
+		key = next;
+		more = bpf_map_get_next_key(fd, &key, &next) == 0;
+		struct svc_range r = {.prefix = key.prefixlen - 32};
+		memcpy(r.net.b, key.addr, sizeof key.addr);
+		int rc = publisher_adopt_range(p->pub, key.svc, &r);
+		if (rc == -ENOENT)
+			(void)bpf_map_delete_elem(fd, &key);
+		else if (rc)
+			return rc;
+	}
+	return 0;
+}
+
 static int adopt_all(struct programmer *p)
 {
 	AUTO(adopt_free) struct adopt a = {0};
 	int r = adopt_names(p, &a);
 	r = r ? r : adopt_frontends(p, &a);
-	return r ? r : publisher_adopt(p->pub, a.known, a.n_known, a.fes, a.n_fes);
+	r = r ? r : publisher_adopt(p->pub, a.known, a.n_known, a.fes, a.n_fes);
+	return r ? r : adopt_ranges(p);
 }
 
 /* ------------------------------------------------------------------ background */
@@ -254,7 +297,8 @@ int programmer_new(struct maps *m, struct loop *l, struct programmer **ret, stru
 	struct pub_arrays a = {maps_mem(m, MAP_svc_tab), maps_mem(m, MAP_be_tab),
 		maps_mem(m, MAP_lut), maps_max(m, MAP_svc_tab), maps_max(m, MAP_be_tab),
 		maps_max(m, MAP_lut)};
-	struct pub_ops ops = {op_fe_set, op_fe_del, op_range_set, op_range_del, p};
+	struct pub_ops ops = {
+		op_fe_set, op_fe_del, op_range_set, op_range_del, op_be_reset, op_svc_reset, p};
 	int r = publisher_new(&a, &ops, &p->pub);
 	r = r ? r : grace_open(p);
 	r = r ? r : adopt_all(p);

@@ -189,6 +189,8 @@ static bool be_row_new(
 		return false;
 	struct xb_be *row = &p->a.be[id];
 	uint16_t gen = (uint16_t)(row->gen + 1);
+	if (row->gen && p->ops.be_reset)
+		p->ops.be_reset(p->ops.arg, id);
 	STORE(row->gen, gen); /* first: whoever still holds the number must not match */
 	memcpy(row->addr, w->ip.b, sizeof row->addr);
 	row->port = w->port;
@@ -424,6 +426,8 @@ static struct pub_svc *svc_new(struct publisher *p, const struct want_svc *w)
 		.proto = w->proto,
 		.family = w->family};
 	(void)snprintf(s->name, sizeof s->name, "%s", w->name);
+	if (row->gen && p->ops.svc_reset)
+		p->ops.svc_reset(p->ops.arg, idx);
 	STORE(row->gen, s->gen);
 	STORE(row->sel_cluster.word, 0);
 	STORE(row->sel_local.word, 0);
@@ -672,4 +676,21 @@ int publisher_adopt(struct publisher *p, const struct pub_known *known, size_t n
 	ids_adopt(&p->svc_ids, svc_bits);
 	ids_adopt(&p->be_ids, be_bits);
 	return r;
+}
+
+int publisher_adopt_range(struct publisher *p, uint32_t svc, const struct svc_range *r)
+{
+	htab_each (p->by_name, it) {
+		struct pub_svc *s = it.value;
+		if (s->idx != svc)
+			continue;
+		struct svc_range *v = grown(s->ranges, s->n_ranges, sizeof *v);
+		if (!v)
+			return -ENOMEM;
+		s->ranges = v;
+		s->ranges[s->n_ranges++] = *r;
+		s->ranges[s->n_ranges - 1].net.family = s->family;
+		return 0;
+	}
+	return -ENOENT;
 }

@@ -30,6 +30,9 @@ struct pub_ops { /* 0 or negative errno */
 	int (*fe_del)(void *arg, const struct pub_fe *fe);
 	int (*range_set)(void *arg, uint32_t svc, const struct svc_range *r);
 	int (*range_del)(void *arg, uint32_t svc, const struct svc_range *r);
+	/* A row number is used again: its counters start from zero. May be NULL. */
+	void (*be_reset)(void *arg, uint32_t be);
+	void (*svc_reset)(void *arg, uint32_t svc);
 	void *arg;
 };
 
@@ -45,6 +48,9 @@ struct pub_known {
 };
 int publisher_adopt(struct publisher *p, const struct pub_known *known, size_t n_known,
 	const struct pub_fe *fes, size_t n_fes);
+
+/* After publisher_adopt: a source range that the map has. -ENOENT: of no known service. */
+int publisher_adopt_range(struct publisher *p, uint32_t svc, const struct svc_range *r);
 
 /* Result of a publish, for whoever records it. */
 struct pub_result {

@@ -24,6 +24,7 @@ struct entry {
 	char (*rows)[XB_NAME_LEN]; /* names of the programmed rows */
 	size_t n_rows;
 	char *ns, *name;
+	bool failing; /* said so already */
 };
 
 struct svcwatch {
@@ -139,10 +140,11 @@ static int rows_program(struct svcwatch *w, struct entry *n, const struct want_s
 	for (int i = 0; i < count; i++) {
 		struct err e = {0};
 		int r = programmer_set(w->prog, &rows[i], n->svc->rv, n->since_ns, &e);
-		if (r)
-			log_warn("service not programmed: %s", e.msg);
+		if (r && !n->failing)
+			log_warn("service not programmed, trying again: %s", e.msg);
 		first = first ? first : r;
 	}
+	n->failing = first != 0;
 	int r = rows_remember(n, rows, count);
 	return first ? first : r;
 }

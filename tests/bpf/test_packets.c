@@ -723,6 +723,21 @@ static void host_to_service(void **state)
 	assert_int_equal(run_on(HOOK_HOST, 1, &k), V_PASS);
 }
 
+/* External addresses are routed to the uplink: the node's own packets to them turn round there. */
+static void host_to_external_address(void **state)
+{
+	(void)state;
+	svc_put(1, "203.0.113.7", 80, IPPROTO_TCP, FE_EXTERNAL, 0, one_b, 1);
+	struct packet k = tcp(.src = NODE, .sport = 40000, .dst = "203.0.113.7", .dport = 80,
+		.tcp_flags = F_SYN);
+	assert_int_equal(run_on(HOOK_NIC_OUT, node.uplink, &k), V_REDIRECT);
+	assert_packet(&k, NODE, 40000, POD_B, 8080);
+	k = tcp(.src = POD_B, .sport = 8080, .dst = NODE, .dport = 40000,
+		.tcp_flags = F_SYN | F_ACK);
+	assert_int_equal(from_pod_b(&k), V_REDIRECT);
+	assert_packet(&k, "203.0.113.7", 80, NODE, 40000);
+}
+
 /* A hostNetwork backend on this node: its reply leaves by the egress hooks. */
 static void host_network_backend(void **state)
 {
@@ -918,7 +933,8 @@ int main(void)
 		T(direct_clash), T(direct_after_close), T(left_behind_reply_tuple),
 		T(icmp_error_inner), T(icmp_error_snat), T(fragments), T(fragment_checksum),
 		T(ip_options), T(ttl_used_up), T(source_ranges), T(host_to_service),
-		T(host_network_backend), T(direct_to_pod), T(not_ours_unchanged), T(truncated),
-		T(random_packets), T(drops_are_counted), T(sweeps)};
+		T(host_to_external_address), T(host_network_backend), T(direct_to_pod),
+		T(not_ours_unchanged), T(truncated), T(random_packets), T(drops_are_counted),
+		T(sweeps)};
 	return cmocka_run_group_tests_name("packets", tests, node_setup, node_teardown);
 }

@@ -30,6 +30,7 @@ def install(*more):
                   service("far", "10.96.0.12", 30082, (C, "n2")),
                   service("none", "10.96.0.13", 30083),
                   service("local", "10.96.0.14", 30084, (B, "n1"), externalTrafficPolicy="Local"),
+                  service("ext", "10.96.0.16", 0, (B, "n1"), (C, "n2"), externalIPs=["203.0.113.7"]),
                   service("host", "10.96.0.15", 30085, (N1, "n1"), (N2, "n2"), port=9100), *more])
 
 
@@ -114,6 +115,8 @@ lab.node("n2", N2)
 lab.host("cl", CLIENT)
 for node, net, via in (("n1", "10.244.2.0/24", N2), ("n2", "10.244.1.0/24", N1)):
     lab.on(lab.nodes[node][0], "ip", "route", "add", net, "via", via)
+    lab.on(lab.nodes[node][0], "ip", "route", "add", "203.0.113.0/24", "via", "172.31.99.1")
+lab.on(lab.tag + "cl", "ip", "route", "add", "203.0.113.0/24", "via", N1)
 lab.pod("n1", "a", A)
 lab.pod("n1", "b", B)
 lab.pod("n2", "c", C)
@@ -135,6 +138,9 @@ tap.check("node to cluster address", lambda: both_ways("n1", "10.96.0.10", 80, [
 tap.check("node to cluster address with hostNetwork backends",
           lambda: both_ways("n1", "10.96.0.15", 80, ["n1", "n2"]))
 tap.check("node to its own node port", lambda: both_ways("n1", N1, 30080, ["b", "c"]))
+tap.check("node to an external address", lambda: both_ways("n1", "203.0.113.7", 80, ["b", "c"]))
+tap.check("pod to an external address", lambda: both_ways("a", "203.0.113.7", 80, ["b", "c"]))
+tap.check("outside to an external address", lambda: both_ways("cl", "203.0.113.7", 80, ["b", "c"]))
 tap.check("node to the other node's node port", lambda: both_ways("n1", N2, 30080, ["b", "c"]))
 tap.check("outside to node port, both kinds of backend", lambda: both_ways("cl", N1, 30080, ["b", "c"]))
 tap.check("outside to node port of a node without backend", lambda: both_ways("cl", N2, 30081, ["a"], [N2]))

@@ -63,7 +63,11 @@ static int range_nop(void *arg, uint32_t svc, const struct svc_range *r)
 static int open_publisher(struct world *w)
 {
 	struct pub_arrays a = {w->svc, w->be, w->lut, N_SVC, N_BE, N_LUT};
-	struct pub_ops ops = {fe_set, fe_del, range_nop, range_nop, w};
+	struct pub_ops ops = {.fe_set = fe_set,
+		.fe_del = fe_del,
+		.range_set = range_nop,
+		.range_del = range_nop,
+		.arg = w};
 	return publisher_new(&a, &ops, &w->p);
 }
 
