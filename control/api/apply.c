@@ -139,7 +139,7 @@ static void owners_write(struct owners *all, json_t *obj, int64_t now)
 	cap_updaters(all);
 	for (size_t i = 0; i < all->n; i++) {
 		struct owner *o = &all->v[i];
-		if (fieldset_empty(o->set) && *o->operation == 'U')
+		if (fieldset_empty(o->set))
 			continue;
 		(void)json_object_set_new(o->entry, "fieldsV1", fieldset_write(o->set));
 		(void)json_array_append(list, o->entry);

@@ -224,6 +224,8 @@ int parse_list_opts(struct req *r, struct err *e)
 		return rc;
 	if (r->rt.legacy_watch && r->rt.name.n)
 		f = str_of(arena_printf(&r->arena, "metadata.name=%.*s", STR_FMT(r->rt.name)));
+	o->asked = r->rt.kind;
+	o->stored = r->rt.res ? r->rt.res->kind : r->rt.kind;
 	if (f.n)
 		rc = field_selector_parse(r->rt.kind, f, &o->fields, e);
 	uint64_t rv;
@@ -238,7 +240,9 @@ bool selected(const struct list_opts *o, const struct obj *obj)
 {
 	if (o->labels && !label_selector_match(o->labels, obj->labels))
 		return false;
-	return !o->fields || field_selector_match(o->fields, jv_of(obj_bytes(obj)));
+	AUTO_BUF struct buf scratch = {0};
+	return !o->fields || field_selector_match(o->fields, jv_of(as_version(o->stored, o->asked,
+								obj_bytes(obj), &scratch)));
 }
 
 /* Options that every verb reads. */

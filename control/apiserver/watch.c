@@ -33,6 +33,8 @@ static void watch_run(struct watch *w);
 static void write_object(struct watch *w, struct str bytes, uint64_t rv, struct buf *b)
 {
 	struct req *r = w->r;
+	AUTO_BUF struct buf scratch = {0};
+	bytes = as_asked(r, bytes, &scratch);
 	if (r->accept.form == FORM_TABLE) {
 		r->now_ns = time_now(); /* ages */
 		char meta[64];
@@ -102,7 +104,7 @@ static void deliver(struct watch *w, struct event *ev)
 	bool now = in_scope(w, ev->obj), before = in_scope(w, ev->prev);
 	if (!now && !before)
 		return;
-	bool plain = w->r->accept.form == FORM_OBJECT && (now || !ev->obj) && (before || !ev->prev);
+	bool plain = w->r->accept.form == FORM_OBJECT && w->r->rt.kind == w->r->rt.res->kind && (now || !ev->obj) && (before || !ev->prev);
 	struct frame *f = plain ? event_frame(ev) : NULL;
 	if (f)
 		w->r->x->ops->write(w->r->x, f->bytes, f->len);

@@ -151,6 +151,7 @@ static int encode(struct write *w, json_t *obj, struct err *e)
 	json_t *meta = json_object_get(obj, "metadata");
 	json_object_del(meta, "resourceVersion");
 	buf_clear(&w->bytes);
+	write_to_store(w, obj);
 	api_encode_json(w->res->kind->type, obj, &w->bytes);
 	if (w->bytes.err)
 		return err_set(e, ENOMEM, "InternalError", "out of memory");
@@ -167,6 +168,8 @@ static void attempt(struct write *w)
 	AUTO_JSON json_t *obj = NULL;
 	struct str was = w->cur ? store_val_bytes(w->cur) : (struct str){0};
 	int rc = w->cur ? json_parse(was, &old, &e) : 0;
+	if (rc == 0 && old)
+		write_from_store(w, old);
 	if (rc == 0)
 		rc = w->compute(w, old, &obj, &e);
 	if (rc == 0 && obj)
