@@ -230,7 +230,7 @@ static void updaters_are_capped(void **state)
 	(void)state;
 	const struct kind *cm = kind("", "ConfigMap");
 	json_t *live = NULL;
-	must_apply(cm, &live, "metadata: {name: x}\n", "a", false);
+	must_apply(cm, &live, "metadata: {name: x, labels: {a: b}}\n", "a", false);
 	for (int i = 0; i < 30; i++) {
 		char patch[64], who[16];
 		(void)snprintf(patch, sizeof(patch), "{\"data\":{\"k%d\":\"v\"}}", i);
