@@ -124,13 +124,15 @@ static void stream_message(void *arg, struct str msg)
 			    &e) == 0)
 			id = json_str(ev, "container_id", NULL);
 	} else if (api_decode_pb(schema_type(&cri_schema, "cri.BusEnvelope"), msg, &ev, &e) == 0) {
-		/* Every task event carries container_id as field 1. */
 		AUTO_BUF struct buf raw = {0};
 		const char *b64 = json_str(ev, "event.value", "");
 		if (base64_decode(str_of(b64), &raw) == 0 &&
 			api_decode_pb(schema_type(&cri_schema, "cri.BusTask"), buf_str(&raw), &task,
 				&e) == 0)
 			id = json_str(task, "container_id", NULL);
+		/* The end of a process that was exec'ed into it is not the container's. */
+		if (id && strcmp(json_str(task, "id", id), id) != 0)
+			id = NULL;
 	}
 	if (id && *id)
 		c->on_event(c->event_arg, id);
@@ -167,8 +169,8 @@ static void stream_open(struct cri_grpc *c)
 	AUTO_BUF struct buf msg = {0};
 	const char *path = "/runtime.v1.RuntimeService/GetContainerEvents";
 	if (!c->native) {
-		AUTO_JSON json_t *req = json_pack("{s:[s]}", "filters",
-			"namespace==k8s.io,topic~=^/tasks/(exit|oom|start|delete)");
+		AUTO_JSON json_t *req =
+			json_pack("{s:[s]}", "filters", "namespace==k8s.io,topic==/tasks/exit");
 		path = "/containerd.services.events.v1.Events/Subscribe";
 		(void)api_encode_pb(schema_type(&cri_schema, "cri.BusSubscribe"), req, &msg);
 	}

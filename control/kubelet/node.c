@@ -358,6 +358,8 @@ static void on_runtime(void *arg, const struct err *e, int status, const json_t 
 	bool up = k->runtime_up && k->network_ready;
 	if (up != was)
 		log_info("runtime: %s", up ? "ready" : k->runtime_msg);
+	if (!e && !*k->runtime_version)
+		(void)cri_send(k->cri, CRI_Version, json_object(), on_version, n);
 	if (up && !was) {
 		(void)cri_send(k->cri, CRI_Version, json_object(), on_version, n);
 		(void)cri_send(k->cri, CRI_ListImages, json_object(), on_images, n);

@@ -27,6 +27,7 @@ struct inst { /* a container instance, from ContainerStatus */
 };
 void inst_clear(struct inst *i);
 
+enum { EXITED_RING = 64 };
 enum probe_kind { PROBE_STARTUP, PROBE_LIVENESS, PROBE_READINESS, N_PROBES };
 
 struct slot {
@@ -94,7 +95,8 @@ struct pod {
 
 	bool dirty, refreshing, refreshed;
 	unsigned ops; /* under way */
-	struct loop_timer wake, status_timer;
+	struct loop_timer wake, status_timer, recheck;
+	int64_t recheck_ns;
 	struct loop_task sync_task;
 	bool sync_posted;
 
@@ -129,6 +131,8 @@ struct kubelet {
 	struct node *node;
 	uint64_t mem_capacity;
 	uint64_t n_started, n_restarts, start_ns_total, n_synced;
+	char exited[EXITED_RING][72]; /* containers whose end was announced lately */
+	unsigned n_exited;
 	json_t *orphans; /* uids being cleaned up */
 	bool closing;
 };

@@ -41,6 +41,7 @@ void pod_unref(struct pod *p)
 		return;
 	loop_timer_cancel(&p->wake);
 	loop_timer_cancel(&p->status_timer);
+	loop_timer_cancel(&p->recheck);
 	for (size_t i = 0; i < p->n_slots; i++)
 		slot_clear(&p->slots[i]);
 	volumes_free(p->vols);
@@ -142,6 +143,11 @@ static void on_wake(struct loop_timer *t)
 	pod_sync(t->arg);
 }
 
+static void on_recheck(struct loop_timer *t)
+{
+	pod_dirty(t->arg);
+}
+
 static void on_status_timer(struct loop_timer *t)
 {
 	status_push(t->arg);
@@ -160,7 +166,8 @@ static struct pod *pod_new(struct kubelet *k, const struct cobj *o)
 		.dirty = true,
 		.seen_at = time_mono(),
 		.wake = {.fn = on_wake, .arg = p},
-		.status_timer = {.fn = on_status_timer, .arg = p}};
+		.status_timer = {.fn = on_status_timer, .arg = p},
+		.recheck = {.fn = on_recheck, .arg = p}};
 	p->wait_until = p->seen_at + QUIET_TIME;
 	list_push(&k->pods, &p->link);
 	k->n_pods++;
@@ -490,6 +497,8 @@ void pods_stop(struct kubelet *k)
 		struct pod *p = list_entry(it, struct pod, link);
 		list_del(&p->link);
 		loop_timer_cancel(&p->wake);
+		loop_timer_cancel(&p->recheck);
+		loop_timer_cancel(&p->status_timer);
 		for (size_t i = 0; i < p->n_slots; i++)
 			probes_stop(&p->slots[i]);
 		pod_unref(p);

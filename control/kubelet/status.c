@@ -295,7 +295,31 @@ json_t *status_make(struct pod *p, int64_t now)
 
 /* --- to the API --- */
 
-/* Every member of ours equals the API's; conditions of others are none of our business. */
+/* Every member of ours is in theirs; the server may have added others (nulls, conditions of other
+ * components). */
+static bool covered(const json_t *ours, const json_t *theirs)
+{
+	const char *k;
+	json_t *v;
+	size_t i;
+	if (json_is_array(ours)) {
+		if (json_array_size(ours) != json_array_size(theirs))
+			return false;
+		json_array_foreach (ours, i, v) {
+			if (!covered(v, json_array_get(theirs, i)))
+				return false;
+		}
+		return true;
+	}
+	if (!json_is_object(ours))
+		return json_equal(ours, theirs);
+	json_object_foreach ((json_t *)ours, k, v) {
+		if (!covered(v, json_object_get(theirs, k)))
+			return false;
+	}
+	return json_is_object(theirs) || json_object_size(ours) == 0;
+}
+
 static bool same_as(const json_t *ours, const json_t *theirs)
 {
 	const char *k;
@@ -304,12 +328,12 @@ static bool same_as(const json_t *ours, const json_t *theirs)
 	json_object_foreach ((json_t *)ours, k, v) {
 		const json_t *t = json_object_get(theirs, k);
 		if (strcmp(k, "conditions") != 0) {
-			if (!json_equal(v, t))
+			if (!covered(v, t))
 				return false;
 			continue;
 		}
 		json_array_foreach (v, i, c) {
-			if (!json_equal(c, condition_in(t, json_str(c, "type", ""))))
+			if (!covered(c, condition_in(t, json_str(c, "type", ""))))
 				return false;
 		}
 	}

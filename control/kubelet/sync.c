@@ -109,7 +109,7 @@ static void view_slot(const struct pod *p, const struct slot *s, int64_t now, st
 void pod_view_of(const struct pod *p, int64_t now, struct pod_view *v)
 {
 	*v = (struct pod_view){.policy = spec_restart_policy(p->obj),
-		.terminating = p->deleted || p->evicted || p->settled,
+		.terminating = p->deleted || p->evicted || p->settled || p->state >= POD_ENDING,
 		.volumes_ready = p->volumes_ready,
 		.sandbox_exists = p->sandbox != NULL,
 		.sandbox_ready = p->sandbox_ready,
@@ -260,7 +260,7 @@ static void decide_and_act(struct pod *p)
 	check_deadline(p, now);
 	if (p->deleted || p->evicted || p->settled)
 		begin_ending(p);
-	else
+	else if (p->state == POD_NEW)
 		pod_set_state(p, POD_ALIVE);
 	pod_view_of(p, now, &v);
 	decide(&v, &p->d);
@@ -289,6 +289,31 @@ static void decide_and_act(struct pod *p)
 		step_stopped(p);
 }
 
+static bool announced(const struct kubelet *k, const char *id)
+{
+	for (size_t i = 0; id && i < EXITED_RING; i++)
+		if (strcmp(k->exited[i], id) == 0)
+			return true;
+	return false;
+}
+
+/* The runtime announces an exit a little before its own lists show it: look again, soon and then
+ * less and less often. */
+static void expect_exits(struct pod *p)
+{
+	bool behind = p->sandbox_ready && announced(p->k, p->sandbox);
+	for (size_t i = 0; i < p->n_slots; i++)
+		behind = behind || (p->slots[i].has_cur && p->slots[i].cur.state == INST_RUNNING &&
+					   announced(p->k, p->slots[i].cur.id));
+	if (!behind) {
+		p->recheck_ns = 0;
+		return;
+	}
+	p->recheck_ns = p->recheck_ns ? p->recheck_ns * 2 : 5 * NS_PER_MS;
+	if (p->recheck_ns < 10 * NS_PER_SEC)
+		(void)loop_timer_set(p->k->loop, &p->recheck, p->recheck_ns);
+}
+
 static void refreshed(struct pod *p, const struct err *e)
 {
 	p->refreshing = false;
@@ -301,6 +326,7 @@ static void refreshed(struct pod *p, const struct err *e)
 		return;
 	}
 	p->refreshed = true;
+	expect_exits(p);
 	if (p->state < POD_STOPPED)
 		probes_update(p);
 	decide_and_act(p);
