@@ -425,6 +425,7 @@ static void map_pod(struct rc *rc, struct cobj *old, struct cobj *new)
 }
 
 const struct controller controller_deployment = {
+	.component = "deployment-controller",
 	.reconcile = reconcile,
 	.watches = {{R_DEPLOY, map_self}, {R_RS, map_rs}, {R_POD, map_pod}},
 };

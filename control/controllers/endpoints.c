@@ -152,6 +152,7 @@ static void reconcile(struct rc *rc, const char *ns, const char *name)
 }
 
 const struct controller controller_endpoints = {
+	.component = "endpoint-controller",
 	.reconcile = reconcile,
 	.watches = {{R_SVC, map_self}, {R_POD, map_pod_to_services}, {R_EP, map_self}},
 };

@@ -267,6 +267,7 @@ static void map_slice(struct rc *rc, struct cobj *old, struct cobj *new)
 }
 
 const struct controller controller_endpointslice = {
+	.component = "endpoint-slice-controller",
 	.reconcile = reconcile,
 	.watches = {{R_SVC, map_self}, {R_POD, map_pod_to_services}, {R_EPS, map_slice}},
 };

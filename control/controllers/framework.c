@@ -119,9 +119,10 @@ static int start_ctl(struct controllers *cs, const char *name, const struct cont
 	*c = (struct ctl){.cs = cs, .name = name, .def = def};
 	c->queue = workqueue_new(
 		client_loop(cs->c), work, c, def->parallel ? def->parallel : PARALLEL);
-	if (!c->queue)
-		return -ENOMEM;
+	c->events = event_recorder_new(cs->c, def->component, NULL);
 	cs->n_ctls++;
+	if (!c->queue || !c->events)
+		return -ENOMEM;
 	for (size_t i = 0; i < ARRAY_LEN(def->watches) && def->watches[i].map; i++) {
 		struct informer_slot *s = &cs->slots[def->watches[i].res];
 		s->cs = cs;
@@ -184,10 +185,8 @@ int controllers_start(struct client *c, const struct controllers_config *cfg,
 	cs->cfg = *cfg;
 	list_init(&cs->runs);
 	cs->ctls = calloc(ARRAY_LEN(table), sizeof(*cs->ctls));
-	cs->events = event_recorder_new(c, "controller-manager", NULL);
-	int r = cs->ctls && cs->events
-			? start_all(cs, e)
-			: err_set(e, ENOMEM, NULL, "out of memory while starting controllers");
+	int r = cs->ctls ? start_all(cs, e)
+			 : err_set(e, ENOMEM, NULL, "out of memory while starting controllers");
 	if (r < 0) {
 		controllers_stop(cs);
 		return r;
@@ -208,12 +207,13 @@ void controllers_stop(struct controllers *cs)
 		if (cs->slots[r].inf)
 			informer_free(cs->slots[r].inf);
 	for (size_t i = 0; i < cs->n_ctls; i++) {
-		workqueue_free(cs->ctls[i].queue);
+		if (cs->ctls[i].queue)
+			workqueue_free(cs->ctls[i].queue);
+		if (cs->ctls[i].events)
+			event_recorder_free(cs->ctls[i].events);
 		if (cs->ctls[i].def->fini)
 			cs->ctls[i].def->fini(cs->ctls[i].state);
 	}
-	if (cs->events)
-		event_recorder_free(cs->events);
 	free(cs->ctls);
 	free(cs);
 }

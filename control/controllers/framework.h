@@ -14,6 +14,7 @@ struct ctl { /* one controller */
 	const char *name;
 	const struct controller *def;
 	struct workqueue *queue;
+	struct event_recorder *events;
 	void *state;
 };
 struct informer_slot {
@@ -26,7 +27,6 @@ struct controllers {
 	struct cache cache; /* first */
 	struct client *c;
 	struct controllers_config cfg;
-	struct event_recorder *events;
 	struct informer_slot slots[R_COUNT];
 	struct ctl *ctls;
 	size_t n_ctls;

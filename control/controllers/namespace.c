@@ -151,6 +151,7 @@ static void map_namespace(struct rc *rc, struct cobj *old, struct cobj *new)
 }
 
 const struct controller controller_namespace = {
+	.component = "namespace-controller",
 	.reconcile = reconcile,
 	.watches = {{R_NS, map_namespace}},
 	.fini = passes_free,

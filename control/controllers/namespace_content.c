@@ -63,10 +63,12 @@ static void map_ca(struct rc *rc, struct cobj *old, struct cobj *new)
 }
 
 const struct controller controller_serviceaccount = {
+	.component = "serviceaccount-controller",
 	.reconcile = reconcile_account,
 	.watches = {{R_NS, map_self}, {R_SA, map_account}},
 };
 const struct controller controller_root_ca = {
+	.component = "root-ca-certificate-publisher-controller",
 	.reconcile = reconcile_ca,
 	.watches = {{R_NS, map_self}, {R_CM, map_ca}},
 };

@@ -99,6 +99,7 @@ static void map_node(struct rc *rc, struct cobj *old, struct cobj *new)
 }
 
 const struct controller controller_node_ipam = {
+	.component = "cidrAllocator",
 	.reconcile = reconcile,
 	.watches = {{R_NODE, map_node}},
 	.parallel = 1,

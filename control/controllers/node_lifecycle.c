@@ -243,6 +243,7 @@ static void map_pod(struct rc *rc, struct cobj *old, struct cobj *new)
 }
 
 const struct controller controller_node_lifecycle = {
+	.component = "node-controller",
 	.reconcile = reconcile,
 	.watches = {{R_NODE, map_self}, {R_LEASE, map_lease}, {R_POD, map_pod}},
 };

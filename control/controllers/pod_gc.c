@@ -122,6 +122,7 @@ static void map_node(struct rc *rc, struct cobj *old, struct cobj *new)
 }
 
 const struct controller controller_pod_gc = {
+	.component = "pod-garbage-collector",
 	.reconcile = reconcile,
 	.watches = {{R_POD, map_pod}, {R_NODE, map_node}},
 };

@@ -78,6 +78,7 @@ void rc_fini(struct rc *rc);
 
 typedef void controller_map(struct rc *rc, struct cobj *old, struct cobj *new);
 struct controller {
+	const char *component; /* source of its events, as Kubernetes names it */
 	void (*reconcile)(struct rc *rc, const char *ns, const char *name);
 	struct {
 		enum res res;

@@ -340,6 +340,7 @@ static void map_pod(struct rc *rc, struct cobj *old, struct cobj *new)
 }
 
 const struct controller controller_replicaset = {
+	.component = "replicaset-controller",
 	.reconcile = reconcile,
 	.watches = {{R_RS, map_self}, {R_POD, map_pod}},
 };

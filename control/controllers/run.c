@@ -145,8 +145,8 @@ static void expect(struct run *r, const struct action *a, struct str body)
 static void tell(struct run *r, const struct action_event *ev, const char *more)
 {
 	if (ev->reason)
-		event_emit(r->ctl->cs->events, &ev->about, ev->warning, ev->reason, "%s%s", ev->msg,
-			more);
+		event_emit(
+			r->ctl->events, &ev->about, ev->warning, ev->reason, "%s%s", ev->msg, more);
 }
 
 static void action_failed(struct run *r, const struct action *a, const struct err *e)
