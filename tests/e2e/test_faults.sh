@@ -100,13 +100,15 @@ check "the previous container's log" within 20 says "serves http" k logs "$pod" 
 
 check "bad request: malformed JSON is a 400 Status" says '"reason":"BadRequest"|400' curl -sk --cert <(k config view --raw -o jsonpath='{.users[0].user.client-certificate-data}' | base64 -d) --key <(k config view --raw -o jsonpath='{.users[0].user.client-key-data}' | base64 -d) -H 'Content-Type: application/json' -d '{"kind":' "https://127.0.0.1:$PORT/api/v1/namespaces/default/pods"
 check "unknown path: 404 Status" says "NotFound|404|could not find" k get --raw /apis/none/v1/things
-check "no credentials: 401" says '"code":401|Unauthorized' curl -sk "https://127.0.0.1:$PORT/api/v1/pods"
+check "a wrong token: 401" says '"code":401' curl -sk -H 'Authorization: Bearer x.y.z' "https://127.0.0.1:$PORT/api/v1/pods"
+check "no credentials: the anonymous user may do nothing" says '"code":403' curl -sk "https://127.0.0.1:$PORT/api/v1/pods"
 
 sup=$(pgrep -f -- "up --nodes 2 --name $NAME" | head -1)
 check "kill -9 of the supervisor" kill -9 "$sup"
 check "the cluster goes on" api_up
 check "status says broken" within 5 says "^$NAME .*broken" "$X" status
 check "down cleans up after it" "$X" down --name "$NAME" --data-dir "$DATA"
-check "no process is left" bash -c "! pgrep -f '$DATA'"
+no_process() { ! pgrep -af "$DATA"; }
+check "no process is left" no_process
 check "no namespace, mount, pin is left" bash -c "[ ! -e /run/xebec/$NAME ] && [ ! -e /sys/fs/bpf/xebec/$n1 ] && ! grep -q '/run/xebec/$NAME' /proc/mounts"
 tap_end
