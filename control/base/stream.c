@@ -8,7 +8,7 @@
 
 #define READ_CHUNK    16384u	    /* room kept free in the input buffer; one TLS record */
 #define READ_BUDGET   (256u << 10)  /* bytes a stream may read before others get their turn */
-#define KEEP_CAPACITY 65536u	    /* an empty output buffer above this is released */
+#define KEEP_CAPACITY 16384u	    /* an empty output buffer above this is released */
 #define CLOSE_LIMIT   10000000000LL /* ns a stream given away may take to drain */
 #define SPLICE_LIMIT  (256u << 10)  /* queued bytes at which the other side is not read any more */
 

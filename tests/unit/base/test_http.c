@@ -571,6 +571,40 @@ static void trailers_reach_the_client(void **state)
 	end_client(c);
 }
 
+static void body_in_pieces(void **state)
+{
+	(void)state;
+	for (enum kind k = 0; k < KINDS; k++) {
+		struct httpc *c = client(k);
+		AUTO_REPLY struct reply r = {0};
+		AUTO_BUF struct buf want = {0};
+		struct httpc_call call = {.method = "POST",
+			.path = STR("/echo"),
+			.body = STR("first "),
+			.timeout_ns = 10 * NS_PER_SEC,
+			.body_more = true,
+			.ev = &reply_events,
+			.arg = &r};
+		r.req = httpc_send(c, &call);
+		buf_adds(&want, "first ");
+		for (int i = 0; i < 200 && !r.done; i++) {
+			char piece[3000];
+			memset(piece, 'a' + i % 26, sizeof(piece));
+			httpc_write(r.req, piece, sizeof(piece), i == 199);
+			buf_add(&want, piece, sizeof(piece));
+			(void)loop_poll(env.loop, i % 5 == 0 ? 1 : 0);
+		}
+		WAIT(r.done);
+		if (k == H1 || k == TLS_H1) {
+			assert_int_equal(r.err.code, -ENOTSUP);
+		} else {
+			assert_int_equal(r.err.code, 0);
+			assert_true(str_eq(buf_str(&r.body), buf_str(&want)));
+		}
+		end_client(c);
+	}
+}
+
 static void peer_text(struct tls_ctx *tls, const char *alpn, const char *want)
 {
 	struct httpc_config cfg = {.loop = env.loop,
@@ -836,6 +870,7 @@ int main(void)
 		cmocka_unit_test(refused_connection),
 		cmocka_unit_test(abort_is_an_error),
 		cmocka_unit_test(trailers_reach_the_client),
+		cmocka_unit_test(body_in_pieces),
 		cmocka_unit_test(client_certificates),
 		cmocka_unit_test(wrong_server_name),
 		cmocka_unit_test(malformed_requests_get_400_and_close),
