@@ -111,7 +111,7 @@ static void refs_drop(struct graph *g, struct gnode *n, graph_wake *wake, void *
 	for (size_t i = 0; i < count; i++) {
 		struct gnode *owner = refs[i].owner;
 		dep_del(owner, n);
-		if (wake && owner->deleting)
+		if (owner->deleting)
 			wake(arg, owner->uid); /* it may have waited for this one */
 		maybe_forget(g, owner);
 	}
@@ -158,7 +158,7 @@ int graph_seen(struct graph *g, const struct resource *r, const struct cobj *o, 
 	n->deleting = deleting(o);
 	n->foreground = has_finalizer(finalizers, "foregroundDeletion");
 	n->orphan = has_finalizer(finalizers, "orphan");
-	refs_drop(g, n, NULL, NULL);
+	refs_drop(g, n, wake, arg);
 	int rc = refs_take(g, n, jv_path(o->v, "metadata.ownerReferences"));
 	if (n->n_refs > 0 || n->deleting)
 		wake(arg, n->uid);

@@ -62,6 +62,22 @@ struct str annotation(const struct cobj *o, const char *name)
 	return jv_raw_str(jv_get(jv_path(o->v, "metadata.annotations"), name));
 }
 
+bool has_labels(struct jv labels, struct jv wanted)
+{
+	jv_each (it, wanted) {
+		bool found = false;
+		jv_each (l, labels) {
+			if (str_eq(l.key, it.key)) {
+				found = str_eq(jv_bytes(l.v), jv_bytes(it.v));
+				break;
+			}
+		}
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
 bool has_finalizer(struct jv list, const char *name)
 {
 	jv_each (it, list) {

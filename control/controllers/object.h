@@ -20,6 +20,8 @@ bool deleting(const struct cobj *o); /* has a deletionTimestamp */
 struct jv labels_of(const struct cobj *o);
 struct str label(const struct cobj *o, const char *name); /* empty when absent */
 struct str annotation(const struct cobj *o, const char *name);
+/* Has `labels` every member of the map `wanted`, with that value? */
+bool has_labels(struct jv labels, struct jv wanted);
 bool has_finalizer(struct jv list, const char *name);
 /* The element of a conditions array with that type; absent view when there is none. */
 struct jv condition_of(struct jv conditions, const char *type);

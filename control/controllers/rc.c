@@ -125,18 +125,6 @@ const struct label_selector *rc_selector(struct rc *rc, struct jv v)
 	return s;
 }
 
-const struct label_selector *rc_map_selector(struct rc *rc, struct jv labels)
-{
-	json_t *j = NULL;
-
-	if (!jv_present(labels) || json_parse(jv_bytes(labels), &j, NULL) < 0)
-		return NULL;
-	json_t *whole = json_pack("{s:o}", "matchLabels", j);
-	const struct label_selector *s = selector_of(rc, whole);
-	json_decref(whole);
-	return s;
-}
-
 json_t *rc_tree(struct rc *rc, const struct cobj *o)
 {
 	json_t *j = NULL;

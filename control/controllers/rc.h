@@ -102,9 +102,8 @@ bool rc_next(struct rc *rc, enum res r, const char *ns, struct informer_iter *it
 const char *rc_printf(struct rc *rc, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *rc_strdup(struct rc *rc, struct str s);
 const char *rc_time(struct rc *rc, int64_t ns); /* RFC 3339 */
-/* A LabelSelector (JSON) or a plain map of labels; freed with rc. NULL when invalid. */
+/* A LabelSelector (JSON); freed with rc. NULL when invalid. */
 const struct label_selector *rc_selector(struct rc *rc, struct jv label_selector);
-const struct label_selector *rc_map_selector(struct rc *rc, struct jv labels);
 /* The object as a tree to edit; NULL (and rc->again) when out of memory. */
 json_t *rc_tree(struct rc *rc, const struct cobj *o);
 

@@ -232,22 +232,6 @@ static void create_pods(struct rc *rc, const struct cobj *rs, int64_t n)
 
 /* --- status --- */
 
-static bool has_labels(struct jv labels, struct jv wanted)
-{
-	jv_each (it, wanted) {
-		bool found = false;
-		jv_each (l, labels) {
-			if (str_eq(l.key, it.key)) {
-				found = str_eq(jv_bytes(l.v), jv_bytes(it.v));
-				break;
-			}
-		}
-		if (!found)
-			return false;
-	}
-	return true;
-}
-
 struct counts {
 	const char *name;
 	int64_t n;

@@ -149,6 +149,12 @@ static void tell(struct run *r, const struct action_event *ev, const char *more)
 			r->ctl->events, &ev->about, ev->warning, ev->reason, "%s%s", ev->msg, more);
 }
 
+/* Nothing can be made in a namespace that is going: no news for anybody. */
+static bool namespace_going(const struct action *a, const struct err *e)
+{
+	return a->kind == ACT_CREATE && e->code == -EPERM && strstr(e->msg, "is being terminated");
+}
+
 static void action_failed(struct run *r, const struct action *a, const struct err *e)
 {
 	r->failed = true;
@@ -158,6 +164,8 @@ static void action_failed(struct run *r, const struct action *a, const struct er
 			tell(r, &a->on_fail, e->msg);
 		return;
 	}
+	if (namespace_going(a, e))
+		return;
 	log_warn("controller %s: %s: %s", r->ctl->name, r->key, e->msg);
 	tell(r, &a->on_fail, e->msg);
 }

@@ -105,12 +105,10 @@ static int by_address(const void *x, const void *y)
 
 void service_targets(struct service *s, bool ipv6, bool with_terminating)
 {
-	const struct label_selector *sel = rc_map_selector(s->rc, jv_get(s->spec, "selector"));
+	struct jv selector = jv_get(s->spec, "selector");
 	size_t cap = 0;
 
 	s->n = 0;
-	if (!sel)
-		return;
 	rc_each(s->rc, R_POD, s->obj->ns, it) cap++;
 	s->targets = arena_alloc(&s->rc->arena, (cap + 1) * sizeof(*s->targets));
 	if (!s->targets) {
@@ -121,7 +119,7 @@ void service_targets(struct service *s, bool ipv6, bool with_terminating)
 	{
 		const struct pod *p = pod_of(it.obj);
 		if (!p || pod_done(p) || (p->deleting && !with_terminating) ||
-			!label_selector_match(sel, labels_of(it.obj)))
+			!has_labels(labels_of(it.obj), selector))
 			continue;
 		const char *ip = address_of(s, it.obj, ipv6);
 		if (ip[0] && s->n < cap)
@@ -174,9 +172,8 @@ void map_pod_to_services(struct rc *rc, struct cobj *old, struct cobj *new)
 	rc_each(rc, R_SVC, any->ns, it)
 	{
 		struct jv v = jv_path(it.obj->v, "spec.selector");
-		const struct label_selector *s = jv_len(v) ? rc_map_selector(rc, v) : NULL;
-		if (s && ((new &&label_selector_match(s, labels_of(new))) ||
-				 (old && label_selector_match(s, labels_of(old)))))
+		if (jv_len(v) > 0 && ((new &&has_labels(labels_of(new), v)) ||
+					     (old && has_labels(labels_of(old), v))))
 			rc_key(rc, it.obj->ns, it.obj->name);
 	}
 }

@@ -98,7 +98,6 @@ static inline void remember(struct faulty *f, int fd, size_t n, off_t off)
 static inline struct faulty *begin(void *ctx)
 {
 	struct faulty *f = ctx;
-
 	pthread_mutex_lock(&f->mu);
 	return f;
 }
