@@ -295,11 +295,25 @@ static int start(struct server *s, struct err *e)
 	return server_kubeconfig_write(path, s->url, &s->pki, e);
 }
 
+/* Transactions answer in their order: after this one, no callback of another is to come. */
+static void store_barrier(struct store *s)
+{
+	struct store_txn t = {
+		.key = STR("/barrier"), .compare = true, .expect_mod_rev = UINT64_MAX, .del = true};
+	struct store_txn_result r = {0};
+	struct err e = {0};
+	if (store_txn_sync(s, &t, &r, &e) == 0)
+		store_val_unref(r.cur);
+}
+
 static void stop(struct server *s)
 {
-	server_parts_stop(s->parts);
+	server_parts_halt(s->parts);
 	if (s->httpd)
 		httpd_stop(s->httpd);
+	if (s->store)
+		store_barrier(s->store);
+	server_parts_free(s->parts);
 	httpd_free(s->httpd);
 	apiserver_free(s->api);
 	if (s->store)

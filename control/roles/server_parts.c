@@ -140,25 +140,39 @@ int server_parts_start(
 		rc = part_start(&p->v[i], c, e);
 	}
 	if (rc < 0) {
-		server_parts_stop(p);
+		server_parts_free(p);
 		return rc;
 	}
 	*ret = p;
 	return 0;
 }
 
-void server_parts_stop(struct server_parts *p)
+void server_parts_halt(struct server_parts *p)
 {
 	if (!p)
 		return;
 	for (size_t i = 0; parts[i].name; i++) {
 		struct running *r = &p->v[i];
-		if (r->started) {
-			loop_stop(r->loop);
-			(void)pthread_join(r->thread, NULL);
-		}
+		if (!r->started)
+			continue;
+		loop_stop(r->loop);
+		(void)pthread_join(r->thread, NULL);
+		r->started = false;
+	}
+}
+
+void server_parts_free(struct server_parts *p)
+{
+	enum { ROUNDS = 16 }; /* a request that ends may begin another step */
+	if (!p)
+		return;
+	server_parts_halt(p);
+	for (size_t i = 0; parts[i].name; i++) {
+		struct running *r = &p->v[i];
 		if (r->state)
 			r->part->stop(r->state);
+		for (int n = 0; r->loop && n < ROUNDS; n++)
+			(void)loop_poll(r->loop, 0);
 		if (r->loop)
 			loop_free(r->loop);
 	}

@@ -16,6 +16,8 @@ struct server_parts_config {
 };
 int server_parts_start(
 	const struct server_parts_config *c, struct server_parts **ret, struct err *e);
-void server_parts_stop(struct server_parts *p); /* joins the threads; NULL is fine */
+void server_parts_halt(struct server_parts *p); /* ends and joins the threads; NULL is fine */
+/* Frees. After halt, and after the last callback of the store: what is under way ends here. */
+void server_parts_free(struct server_parts *p);
 
 #endif
