@@ -64,7 +64,8 @@ static void check_field(const struct walk *w, const struct fpath *p, const struc
 	if (f->immutable && old && !jequal(v, old) && !said(w, p))
 		v_invalid(w->c, p, v, "field is immutable");
 	if (!v) {
-		if (w->required && f->required && !said(w, p))
+		if (w->required && f->required && !(f->always && f->shape == SHAPE_LIST) &&
+			!said(w, p))
 			v_required(w->c, p, "");
 		return;
 	}
