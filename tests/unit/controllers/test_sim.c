@@ -294,6 +294,91 @@ static void test_foreground_and_orphan(void **state)
 	assert_true(all_gone(s));
 }
 
+static int up_short_grace(void **state)
+{
+	static const struct controllers_config cfg = {
+		.node_grace_ns = 300 * NS_PER_MS, .gc_resync_ns = NS_PER_SEC};
+
+	sim = (struct sim){0};
+	sim_up(&sim, &cfg);
+	*state = &sim;
+	return 0;
+}
+
+static bool node_lost(struct sim *s)
+{
+	json_t *n = sim_call(s, "GET", "/api/v1/nodes/n1", NULL, 0);
+	json_t *c = json_array_get(json_at(n, "status.conditions"), 0);
+	bool lost = strcmp(json_str(c, "status", ""), "Unknown") == 0 &&
+		    json_array_size(json_at(n, "spec.taints")) == 2;
+
+	json_decref(n);
+	return lost;
+}
+
+static bool pod_evicted(struct sim *s)
+{
+	return count(s, NS "pods?fieldSelector=metadata.name%3Dhasty") == 0;
+}
+
+static bool node_back(struct sim *s)
+{
+	json_t *n = sim_call(s, "GET", "/api/v1/nodes/n1", NULL, 0);
+	bool back = json_array_size(json_at(n, "spec.taints")) == 0;
+
+	json_decref(n);
+	return back;
+}
+
+#define BEAT                                                                                       \
+	"{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":"    \
+	"\"%s\"},\"spec\":{\"renewTime\":\"%s\",\"holderIdentity\":\"%s\","                        \
+	"\"leaseDurationSeconds\""                                                                 \
+	":40}}"
+#define LEASES "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+
+/* Two nodes live for ever, as far as their leases say, the third never reports. */
+static void test_node_lost(void **state)
+{
+	static const char *const alive[] = {"n2", "n3"};
+	struct sim *s = *state;
+	char body[400];
+
+	sim_do(s, "POST", "/api/v1/nodes", NODE("n1"));
+	sim_do(s, "POST", "/api/v1/nodes", NODE("n2"));
+	sim_do(s, "POST", "/api/v1/nodes", NODE("n3"));
+	for (size_t i = 0; i < ARRAY_LEN(alive); i++) {
+		(void)snprintf(body, sizeof(body), BEAT, alive[i], "2099-01-01T00:00:00.000000Z",
+			alive[i]);
+		sim_do(s, "POST", LEASES, body);
+	}
+	for (int i = 0; i < 2; i++) {
+		(void)snprintf(body, sizeof(body),
+			"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\"},"
+			"\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}],"
+			"\"tolerations\":"
+			"[{\"key\":\"node.kubernetes.io/unreachable\",\"operator\":\"Exists\","
+			"\"effect\":\"NoExecute\",\"tolerationSeconds\":%d}]}}",
+			i ? "patient" : "hasty", i ? 1000 : 1);
+		json_t *j = NULL;
+		do { /* until the account "default" is there */
+			json_decref(j);
+			(void)loop_poll(s->loop, 5);
+			j = sim_call(s, "GET", NS "serviceaccounts", NULL, 0);
+		} while (json_array_size(json_object_get(j, "items")) == 0);
+		json_decref(j);
+		sim_do(s, "POST", NS "pods", body);
+	}
+	sim_wait(s, node_lost, "n1 unreachable and tainted");
+	sim_wait(s, pod_evicted, "the hasty pod is evicted");
+	assert_int_equal(count(s, NS "pods?fieldSelector=metadata.name%3Dpatient"), 1);
+	(void)snprintf(body, sizeof(body), BEAT, "n1", "2099-01-01T00:00:00.000000Z", "n1");
+	sim_do(s, "POST", LEASES, body);
+	sim_do(s, "PATCH", "/api/v1/nodes/n1/status",
+		"{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
+	sim_wait(s, node_back, "n1 without taints");
+}
+
 int main(void)
 {
 #define T(f, u) cmocka_unit_test_setup_teardown(f, u, down)
@@ -304,6 +389,7 @@ int main(void)
 		T(test_namespace, up),
 		T(test_node_ipam, up_conflicts),
 		T(test_foreground_and_orphan, up),
+		T(test_node_lost, up_short_grace),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
