@@ -76,6 +76,8 @@ void api_default(const struct kind *k, json_t *obj); /* schema defaults, then th
  * "scale" ... Returns 0 or -EINVAL with causes. */
 int api_validate(const struct kind *k, const json_t *obj, const json_t *old, const char *sub,
 	struct causes *c);
+/* Advice on a valid object, message only: Warning headers of a create or update. */
+void api_warnings(const struct kind *k, const json_t *obj, struct causes *w);
 /* Before validation on write: resets what this path may not change (status on the main path, spec
  * on /status, metadata rules), raises metadata.generation when the spec changed. now_ns for
  * timestamps. */

@@ -150,7 +150,8 @@ static void check_meta_update(
 		bool had = false;
 		for (size_t j = 0; j < json_array_size(before) && !had; j++)
 			had = json_equal(f, json_array_get(before, j));
-		/* Kubernetes reports it twice: its generic and its per-kind update check both do. */
+		/* Kubernetes reports it twice: its generic and its per-kind update check both do.
+		 */
 		for (int n = 0; !had && n < 2; n++)
 			v_forbidden(c, P_NAME(p, "finalizers"),
 				"no new finalizers can be added if the object is being deleted");

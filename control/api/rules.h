@@ -48,7 +48,8 @@ format_fn fmt_dns1123_label, fmt_dns1123_subdomain, fmt_dns1035_label, fmt_quali
 	fmt_label_key_prefixed;
 /* Runs a format over a string and adds one Invalid cause a message. True when valid. */
 bool v_format(struct causes *c, const struct fpath *p, const char *s, format_fn *f);
-bool fmt_ip_parse(struct str s, unsigned char out[static 16], bool *v6); /* no zone, no leading 0s */
+bool fmt_ip_parse(
+	struct str s, unsigned char out[static 16], bool *v6); /* no zone, no leading 0s */
 #define MSG_PORT   "must be between 1 and 65535, inclusive"
 #define MSG_NONNEG "must be greater than or equal to 0"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Validation of a whole object: metadata, then the kind's own rules, then what the schema itself
- * says (enums, bounds, immutable, and required where the kind has no rules of its own). */
+ * says: enums, bounds, immutable, and required strings where the kind has no rules of its own (a
+ * required list or object is met by an empty one, which Go cannot tell from none). */
 #include <errno.h>
 #include "api/rules.h"
 
@@ -64,7 +65,7 @@ static void check_field(const struct walk *w, const struct fpath *p, const struc
 	if (f->immutable && old && !jequal(v, old) && !said(w, p))
 		v_invalid(w->c, p, v, "field is immutable");
 	if (!v) {
-		if (w->required && f->required && !(f->always && f->shape == SHAPE_LIST) &&
+		if (w->required && f->required && f->kind == F_STRING && f->shape == SHAPE_ONE &&
 			!said(w, p))
 			v_required(w->c, p, "");
 		return;

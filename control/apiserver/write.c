@@ -307,6 +307,8 @@ int write_finish(struct write *w, const json_t *old, json_t *obj, json_t **ret, 
 		rc = alloc_service(r, own, old, &w->claim, e);
 	if (rc == 0 && api_validate(k, own, old, w->sub, &r->causes) < 0)
 		rc = invalid(r, e, k, json_str(own, "metadata.name", ""));
+	if (rc == 0 && !*w->sub)
+		api_warnings(k, own, &r->warnings);
 	if (rc == 0)
 		rc = admit_validate(r, own, old, e);
 	if (rc == 0) {
@@ -404,6 +406,8 @@ int create_object(struct req *r, json_t *obj, struct alloc_claim **claim, struct
 		rc = alloc_service(r, obj, NULL, claim, e);
 	if (rc == 0 && api_validate(k, obj, NULL, "", &r->causes) < 0)
 		rc = invalid(r, e, k, json_str(obj, "metadata.name", ""));
+	if (rc == 0)
+		api_warnings(k, obj, &r->warnings);
 	return rc < 0 ? rc : admit_validate(r, obj, NULL, e);
 }
 

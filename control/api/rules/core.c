@@ -351,7 +351,6 @@ static void claim(const json_t *obj, const json_t *old, const char *sub, struct 
 		check_claim_update(c, spec, jget(old, "spec"));
 }
 const struct kind_rules claim_rules = {.validate = claim, .cells = claim_cells};
-const struct kind_rules volume_rules = {.cells = volume_cells};
 const struct kind_rules pod_template_rules = {.cells = pod_template_cells};
 
 static bool quota_name_known(const char *name)

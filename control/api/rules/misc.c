@@ -30,7 +30,6 @@ static void budget(const json_t *obj, const json_t *old, const char *sub, struct
 	v_label_selector(c, P_NAME(&spec_path, "selector"), jget(spec, "selector"), false);
 }
 const struct kind_rules budget_rules = {.validate = budget, .cells = budget_cells};
-const struct kind_rules autoscaler_rules = {.cells = autoscaler_cells};
 
 /* --- Ingress --- */
 
@@ -161,13 +160,6 @@ static void class_parameters(struct cells *c, struct jv obj)
 static const struct cell_rule ingress_class_cells[] = {
 	{"Parameters", class_parameters}, {NULL, NULL}};
 const struct kind_rules ingress_class_rules = {.cells = ingress_class_cells};
-
-static void policy_selector(struct cells *c, struct jv obj)
-{
-	cell_selector(c, jv_path(obj, "spec.podSelector"));
-}
-static const struct cell_rule policy_cells[] = {{"Pod-Selector", policy_selector}, {NULL, NULL}};
-const struct kind_rules network_policy_rules = {.cells = policy_cells};
 
 static void parent_ref(struct cells *c, struct jv obj)
 {
