@@ -39,7 +39,7 @@ ROLE_OBJ := $(patsubst %.c,$O/%.o,$(wildcard control/roles/*.c))
 .PHONY: help all deps run down test bench fuzz layers sizes fmt fmt-check install clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s'|'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 include $(sort $(wildcard tools/mk/*.mk))
 
@@ -80,6 +80,8 @@ down: ## stop the cluster of `make run` and remove every trace of it
 
 install: all ## install into $(DESTDIR)/usr/local
 	install -Dm755 $O/xebec $(DESTDIR)/usr/local/bin/xebec
+	install -Dm755 $O/xebec-cni $(DESTDIR)/usr/local/bin/xebec-cni
+	install -Dm644 -t $(DESTDIR)/usr/local/share/xebec/images build/images/*.tar
 
 layers: ## fail on an upward include
 	tools/layers.sh

@@ -3,7 +3,7 @@
 . "$(dirname "$0")/../lib/tap.sh"
 cd "$(dirname "$0")/../.." || exit 1
 X=$PWD/build/release/xebec
-dirs="$(dirname "$(readlink -f "$(command -v kubectl)")" 2>/dev/null) /usr/lib/google-cloud-sdk/bin"
+dirs="$(dirname "$(readlink -f "$(command -v kubectl)")" 2>/dev/null)"
 mapfile -t versions < <(for d in $dirs; do ls "$d"/kubectl.1.* 2>/dev/null; done | sort -u)
 [ ${#versions[@]} -gt 0 ] || mapfile -t versions < <(command -v kubectl)
 if [ ${#versions[@]} -eq 0 ] || [ ! -x "$X" ]; then

@@ -181,7 +181,7 @@ k create configmap conf --from-literal=color=blue --from-literal=size=10 --dry-r
 check "a configMap's change reaches the pod" within 3 same blue sh_in vols 'cat /conf/color'
 k label pod vols extra=1 >/dev/null
 check "a label's change reaches the pod" within 3 says 'extra="1"' sh_in vols 'cat /down/labels'
-check "init order, sidecar" same "one side two" sh_in init 'echo $(cat /w/log)'
+check "init order, sidecar" same "one side two" k exec init -c a -- sh -c 'echo $(cat /w/log)'
 check "logs of a container" says two k logs init -c a
 check "two containers ready" same "true true" field init '{.status.containerStatuses[*].ready}'
 check "host network" same "$(field hostnet '{.status.hostIP}')" field hostnet '{.status.podIP}'
