@@ -151,7 +151,7 @@ static int url_parse(const char *text, struct url *u, struct err *e)
 	s.p += scheme;
 	s.n -= scheme;
 	u->port = u->tls || !scheme ? STR("443") : STR("80");
-	if (!scheme && !strstr(text, "://"))
+	if (!scheme)
 		u->tls = true; /* a bare host:port, as kubectl --server takes it */
 	const char *slash = memchr(s.p, '/', s.n);
 	if (slash)
@@ -170,7 +170,8 @@ static int url_parse(const char *text, struct url *u, struct err *e)
 	if (authority.n)
 		u->port = authority;
 	uint64_t port;
-	if (!u->host.n || str_u64(u->port, &port) < 0 || port == 0 || port > 65535)
+	bool other_scheme = !scheme && strstr(text, "://");
+	if (other_scheme || !u->host.n || str_u64(u->port, &port) < 0 || port == 0 || port > 65535)
 		return err_set(
 			e, -EINVAL, "BadRequest", "server '%s': expected https://HOST:PORT", text);
 	return 0;
