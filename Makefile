@@ -18,7 +18,8 @@ OPT_release := -O2 -g -D_FORTIFY_SOURCE=2
 OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 OPT_tsan    := -O1 -g -fsanitize=thread
 OPT_cov     := -O0 -g --coverage
-OPT_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined
+# clang 14 crashes on __builtin_assume_aligned under -fsanitize=alignment
+OPT_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize=alignment
 CPPFLAGS := -Iinclude -Icontrol -Idataplane -Ibpf -I$(GEN) -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 CFLAGS   := -std=gnu17 -pthread $(WARN) $(HARDEN) $(OPT_$(BUILD))
 LDFLAGS  := -pie -Wl,-z,relro,-z,now -pthread $(filter -fsanitize% --coverage,$(OPT_$(BUILD)))
