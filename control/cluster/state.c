@@ -89,7 +89,11 @@ int cluster_load(const char *run_dir, struct cluster *c, int *ret_pid, struct er
 {
 	AUTO_BUF struct buf b = {0}, path = {0};
 	struct cluster got = {0};
-	buf_addf(&path, "%s/cluster.json", run_dir);
+	char real[PATH_MAX];
+	/* a cluster with a directory of its own has a link in the usual place */
+	if (!realpath(run_dir, real))
+		return err_set(e, errno, NULL, "no cluster in '%s'", run_dir);
+	buf_addf(&path, "%s/cluster.json", real);
 	int r = path.err ? path.err : file_read(path.p, 1 << 16, &b);
 	if (r < 0)
 		return err_set(e, r, NULL, "read '%s/cluster.json'", run_dir);
@@ -100,7 +104,7 @@ int cluster_load(const char *run_dir, struct cluster *c, int *ret_pid, struct er
 		jv_copy(jv_get(v, "data"), got.data, sizeof(got.data)) < 0 ||
 		jv_copy(jv_get(v, "listen"), got.listen, sizeof(got.listen)) < 0 ||
 		jv_copy(jv_get(v, "kubeconfig"), got.kubeconfig, sizeof(got.kubeconfig)) < 0 ||
-		str_copy(got.run, sizeof(got.run), str_of(run_dir)) < 0)
+		str_copy(got.run, sizeof(got.run), str_of(real)) < 0)
 		return err_set(e, EINVAL, NULL, "'%s/cluster.json': a value is too long", run_dir);
 	got.nodes = (unsigned)jv_int(jv_get(v, "nodes"), 0);
 	if (got.nodes > CLUSTER_MAX_NODES)

@@ -121,6 +121,10 @@ int cluster_teardown(const struct cluster *c, bool with_data, struct err *e)
 	unmount_below(c->run);
 	unmount_below(c->data);
 	cgroup_remove_all(c->name);
+	buf_clear(&net);
+	buf_addf(&net, CLUSTER_RUN_ROOT "/%s", c->name);
+	if (!net.err && strcmp(net.p, c->run) != 0)
+		(void)unlink(net.p); /* the link to a run directory elsewhere */
 	r = rm_rf(c->run);
 	if (r < 0 && r != -ENOENT)
 		return err_set(e, r, NULL, "remove '%s'", c->run);

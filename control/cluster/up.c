@@ -119,6 +119,12 @@ static int lock_take(struct up *u, struct err *e)
 			"cluster '%s' runs already (xebec status; xebec down --name %s)", u->c.name,
 			u->c.name);
 	u->lock_fd = STEAL_FD(fd);
+	/* So that `down` and `status` find it by name. */
+	(void)snprintf(path, sizeof(path), CLUSTER_RUN_ROOT "/%s", u->c.name);
+	if (strcmp(path, u->c.run) != 0 &&
+		(mkdir_p(CLUSTER_RUN_ROOT, 0755) < 0 ||
+			(symlink(u->c.run, path) < 0 && errno != EEXIST)))
+		return err_set(e, errno, NULL, "link '%s' to '%s'", path, u->c.run);
 	return 0;
 }
 

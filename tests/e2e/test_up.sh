@@ -13,14 +13,16 @@ check "down of what is not there succeeds" "$X" down --name "$NAME-none"
 
 check "first cluster" cluster_start 1
 check "its port is taken" says "Address already in use" up_bad --name "$other" --data-dir "$odata" --listen "127.0.0.1:$PORT"
-check "second cluster beside it" "$X" up --name "$other" --data-dir "$odata" --listen "127.0.0.1:$oport" --kubeconfig "$DATA/other.kubeconfig" --detach
+check "second cluster beside it, with a run directory of its own" "$X" up --name "$other" --run-dir "/run/$other.d" --data-dir "$odata" --listen "127.0.0.1:$oport" --kubeconfig "$DATA/other.kubeconfig" --detach
 check "each has its own node" says "^$NAME-node-1 +Ready" k get nodes
 check "each has its own node (2)" says "^$other-node-1 +Ready" k --kubeconfig "$DATA/other.kubeconfig" get nodes
 check "a pod in the first" k run p --image=docker.io/xebec/test:1
 check "and in the second" k --kubeconfig "$DATA/other.kubeconfig" run p --image=docker.io/xebec/test:1
 check "runs" k wait --for=condition=Ready pod/p --timeout=60s
 check "runs (2)" k --kubeconfig "$DATA/other.kubeconfig" wait --for=condition=Ready pod/p --timeout=60s
-check "down of the second" "$X" down --name "$other"
+check "status finds both" says "^$other .*running" "$X" status
+check "down of the second, by its name alone" "$X" down --name "$other"
+check "its run directory is gone" test ! -e "/run/$other.d" -a ! -L "/run/xebec/$other"
 check "the first does not notice" k exec p -- true
 check "down, keeping the data" "$X" down --name "$NAME" --keep-data
 
