@@ -72,7 +72,7 @@ static int opts_from_body(struct req *r, struct del_opts *o, struct err *e)
 	int rc;
 	if (r->body_media == MEDIA_PROTOBUF) {
 		struct decode_opts d = {.media = MEDIA_PROTOBUF};
-		rc = api_decode_type(type_by_name("meta.v1.DeleteOptions"), "DeleteOptions", NULL,
+		rc = api_decode_type(type_by_name("meta.v1.DeleteOptions"), "DeleteOptions", "v1",
 			r->body, &d, &j, e);
 	} else {
 		rc = json_parse(r->body, &j, e);

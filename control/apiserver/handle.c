@@ -241,8 +241,9 @@ bool selected(const struct list_opts *o, const struct obj *obj)
 	if (o->labels && !label_selector_match(o->labels, obj->labels))
 		return false;
 	AUTO_BUF struct buf scratch = {0};
-	return !o->fields || field_selector_match(o->fields, jv_of(as_version(o->stored, o->asked,
-								obj_bytes(obj), &scratch)));
+	return !o->fields ||
+	       field_selector_match(
+		       o->fields, jv_of(as_version(o->stored, o->asked, obj_bytes(obj), &scratch)));
 }
 
 /* Options that every verb reads. */
@@ -286,11 +287,9 @@ static void wait_done(struct loop_task *t)
 	req_fn *next = r->next;
 	loop_timer_cancel(&r->timer);
 	r->next = NULL;
-	r->pending--;
 	if (r->x)
 		next(r);
-	else
-		req_free_if_done(r);
+	req_release(r);
 }
 
 static void wait_timeout(struct loop_timer *t)
@@ -448,13 +447,8 @@ static void resource(struct req *r)
 	fn(r);
 }
 
-void apiserver_handle(void *srv, struct http_exchange *x)
+static void dispatch(struct req *r)
 {
-	struct req *r = req_new(srv, x);
-	if (!r) {
-		x->ops->abort(x);
-		return;
-	}
 	struct err e = {0};
 	enum route_result found = route_parse(r->srv, &r->arena, r->path, &r->rt);
 	if (authenticate(r, &e) < 0) {
@@ -479,4 +473,16 @@ void apiserver_handle(void *srv, struct http_exchange *x)
 	case ROUTE_NO_GROUP:
 		reply_text(r, 404, "404 page not found\n");
 	}
+}
+
+void apiserver_handle(void *srv, struct http_exchange *x)
+{
+	struct req *r = req_new(srv, x);
+	if (!r) {
+		x->ops->abort(x);
+		return;
+	}
+	req_hold(r); /* an answer on the way down must not free it under the callers' feet */
+	dispatch(r);
+	req_release(r);
 }

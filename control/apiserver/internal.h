@@ -70,7 +70,7 @@ struct accept {
 
 struct list_opts {
 	const struct kind *stored, *asked; /* versions: differ for events.k8s.io */
-	struct label_selector *labels; /* NULL: everything */
+	struct label_selector *labels;	   /* NULL: everything */
 	struct field_selector *fields;
 	int64_t limit, timeout_seconds;
 	struct str cont, rv, rv_match;

@@ -222,10 +222,12 @@ static void scale_put_fresh(struct req *r)
 
 static void scale_put(struct req *r)
 {
-	r->state = body_as(r, "autoscaling.v1.Scale", "Scale", "autoscaling/v1");
+	json_t *scale = body_as(r, "autoscaling.v1.Scale", "Scale", "autoscaling/v1");
+	if (!scale)
+		return;
+	r->state = scale;
 	r->free_state = state_json_free;
-	if (r->state)
-		when_fresh(r, scale_put_fresh);
+	when_fresh(r, scale_put_fresh);
 }
 
 static void scale_patch_fresh(struct req *r)

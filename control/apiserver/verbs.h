@@ -80,8 +80,8 @@ void write_track(struct write *w, const json_t *old, json_t *obj);
 
 /* convert.c: bytes from the store in the version of the request's path; scratch holds them */
 struct str as_asked(const struct req *r, struct str bytes, struct buf *scratch);
-struct str as_version(const struct kind *stored, const struct kind *asked, struct str bytes,
-	struct buf *scratch);
+struct str as_version(
+	const struct kind *stored, const struct kind *asked, struct str bytes, struct buf *scratch);
 void write_from_store(const struct write *w, json_t *old);
 void write_to_store(const struct write *w, json_t *obj);
 

@@ -104,7 +104,8 @@ static void deliver(struct watch *w, struct event *ev)
 	bool now = in_scope(w, ev->obj), before = in_scope(w, ev->prev);
 	if (!now && !before)
 		return;
-	bool plain = w->r->accept.form == FORM_OBJECT && w->r->rt.kind == w->r->rt.res->kind && (now || !ev->obj) && (before || !ev->prev);
+	bool plain = w->r->accept.form == FORM_OBJECT && w->r->rt.kind == w->r->rt.res->kind &&
+		     (now || !ev->obj) && (before || !ev->prev);
 	struct frame *f = plain ? event_frame(ev) : NULL;
 	if (f)
 		w->r->x->ops->write(w->r->x, f->bytes, f->len);
