@@ -194,28 +194,4 @@ static inline void world_down(struct world *w)
 	loop_free(w->loop);
 }
 
-/* Lines of a watch so far. */
-static inline size_t n_events(const struct fake *f)
-{
-	size_t n = 0;
-	for (size_t i = 0; i < f->out.len; i++)
-		n += f->out.p[i] == '\n';
-	return n;
-}
-
-/* "ADDED a, MODIFIED a, " ... of a watch so far. */
-static inline char *events_text(const struct fake *f)
-{
-	struct buf b = {0};
-	struct str s = buf_str(&f->out);
-	while (s.n) {
-		json_t *j = NULL;
-		assert_int_equal(json_parse(str_cut(&s, '\n'), &j, NULL), 0);
-		buf_addf(&b, "%s %s, ", json_str(j, "type", "?"),
-			json_str(j, "object.metadata.name", json_str(j, "object.reason", "-")));
-		json_decref(j);
-	}
-	return b.p ? buf_steal(&b) : strdup("");
-}
-
 #endif
