@@ -393,7 +393,7 @@ static uint32_t ep_addr(const uint8_t ip[4])
 /* The address goes in last and out first: a reader finds a whole row or none. */
 static void ep_row_set(struct xb_ep *row, const struct xb_ep *v)
 {
-	uint32_t *addr = __builtin_assume_aligned(row->addr, 4);
+	uint32_t *addr = (void *)row->addr; /* aligned by its type */
 	__atomic_store_n(addr, 0, __ATOMIC_RELEASE);
 	if (!v)
 		return;
