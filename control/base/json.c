@@ -10,6 +10,11 @@ int json_parse(struct str text, json_t **ret, struct err *e)
 	json_error_t je;
 	if (!text.n)
 		return err_set(e, -EINVAL, "BadRequest", "empty body: expected one JSON value");
+	/* jansson takes a NUL for the end and would not see what follows. */
+	const char *nul = memchr(text.p, '\0', text.n);
+	if (nul)
+		return err_set(e, -EINVAL, "BadRequest", "invalid JSON: NUL at byte %zu",
+			(size_t)(nul - text.p) + 1);
 	json_t *j = json_loadb(text.p, text.n, JSON_DECODE_ANY, &je);
 	if (!j && json_error_code(&je) == json_error_out_of_memory)
 		return err_set(e, -ENOMEM, "InternalError", "out of memory");

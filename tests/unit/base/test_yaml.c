@@ -136,6 +136,7 @@ static void test_json(void **state)
 	assert_non_null(strstr(e.msg, "line 2 column"));
 	assert_int_equal(json_parse(STR(""), &j, &e), -EINVAL);
 	assert_int_equal(json_parse(STR("{} x"), &j, &e), -EINVAL);
+	assert_int_equal(json_parse(STR("{}\0x"), &j, &e), -EINVAL);
 	assert_int_equal(json_parse(STR("{\"a\":[{\"b\":9007199254740993}],\"f\":[0.1,1e21,1e-7,-2."
 					"0,123456.789]}"),
 				 &j, &e),
