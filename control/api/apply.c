@@ -123,6 +123,13 @@ static void cap_updaters(struct owners *all)
 	}
 }
 
+/* Sets hold what fields were when they were built: only their text form compares. */
+static bool unchanged(const struct owner *o)
+{
+	AUTO_JSON json_t *a = fieldset_write(o->set), *b = fieldset_write(o->before);
+	return json_equal(a, b);
+}
+
 static void owners_write(struct owners *all, json_t *obj, int64_t now)
 {
 	json_t *list = json_array(), *meta = json_make(obj, "metadata");
@@ -130,7 +137,7 @@ static void owners_write(struct owners *all, json_t *obj, int64_t now)
 	time_rfc3339(now, text);
 	for (size_t i = 0; i < all->n; i++) {
 		struct owner *o = &all->v[i];
-		if (json_equal(o->set, o->before))
+		if (unchanged(o))
 			continue;
 		(void)json_object_set_new(o->entry, "time", json_string(text));
 		o->time = json_str(o->entry, "time", "");

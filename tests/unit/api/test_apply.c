@@ -242,6 +242,31 @@ static void updaters_are_capped(void **state)
 	json_decref(live);
 }
 
+/* Applying the same again must not even move the times: the server then writes nothing. */
+static void the_same_again_changes_nothing(void **state)
+{
+	(void)state;
+	const struct kind *d = kind("apps", "Deployment");
+	const char *body = "metadata: {name: d}\nspec:\n  replicas: 1\n  template: {spec: "
+			   "{containers: [{name: c, "
+			   "image: i, ports: [{containerPort: 80}]}]}}\n";
+	struct apply_opts o = {.manager = "a", .sub = "", .now_ns = NOW + 5 * NS_PER_SEC};
+	struct err e = {0};
+	json_t *live = NULL, *again = NULL;
+	AUTO_JSON json_t *config = NULL;
+	must_apply(d, &live, body, "a", false);
+	assert_int_equal(apply_decode(d, str_of(body), &config, &e), 0);
+	assert_int_equal(apply_config(d, live, config, &o, NULL, &again, &e), 0);
+	api_default(d, again);
+	api_prepare_update(d, again, live, "");
+	AUTO_BUF struct buf x = {0}, y = {0};
+	api_encode_json(d->type, live, &x);
+	api_encode_json(d->type, again, &y);
+	assert_string_equal(x.p, y.p);
+	json_decref(live);
+	json_decref(again);
+}
+
 /* --- recorded sequences --- */
 static json_t *normal(const json_t *list)
 {
@@ -353,6 +378,7 @@ int main(void)
 		cmocka_unit_test(updates_take_fields_over),
 		cmocka_unit_test(first_apply_meets_the_past),
 		cmocka_unit_test(updaters_are_capped),
+		cmocka_unit_test(the_same_again_changes_nothing),
 		cmocka_unit_test(golden_replay),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
