@@ -9,7 +9,7 @@ net=/run/xebec/xebec/netns/net
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
-if [ -f /run/xebec/xebec/cluster.json ]; then
+if $xebec status | grep -q '^xebec .*running'; then
 	say "A cluster runs already; using it"
 else
 	say "Starting a 2-node cluster"

@@ -107,6 +107,11 @@ sup=$(pgrep -f -- "up --nodes 2 --name $NAME" | head -1)
 check "kill -9 of the supervisor" kill -9 "$sup"
 check "the cluster goes on" api_up
 check "status says broken" within 5 says "^$NAME .*broken" "$X" status
+check "up again removes what is left and continues with the same objects" cluster_start 2
+check "the deployment is there and gets whole" k rollout status deployment/web --timeout=90s
+check "and answers" within 20 in_net curl -sSf --max-time 2 "http://$ip:$np/"
+sup=$(pgrep -f -- "up --nodes 2 --name $NAME" | head -1)
+check "kill -9 of the supervisor once more" kill -9 "$sup"
 check "down cleans up after it" "$X" down --name "$NAME" --data-dir "$DATA"
 no_process() { ! pgrep -af "$DATA"; }
 check "no process is left" no_process
