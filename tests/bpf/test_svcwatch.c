@@ -100,7 +100,7 @@ static void push(struct api *a, int kind, const char *type, const char *object)
 	"\",\"resourceVersion\":\"" rv "\"" more "}"
 #define SERVICE(name, vip, rv)                                                                     \
 	"{" META(name, rv, "") ",\"spec\":{\"clusterIPs\":[\"" vip "\"],\"ports\":[{\"port\":80}]" \
-								   "}}"
+			       "}}"
 #define SLICE_META(svc, rv)                                                                        \
 	META(svc "-x", rv, ",\"labels\":{\"kubernetes.io/service-name\":\"" svc "\"}")
 #define SLICE(svc, rv, eps)                                                                        \

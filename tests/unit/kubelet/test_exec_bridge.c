@@ -131,9 +131,10 @@ static const struct stream_events rt_events = {
 
 static void runtime(void *srv, struct http_exchange *x)
 {
-	static const char answer[] = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
-				     "Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io"
-				     "\r\n\r\n";
+	static const char answer[] =
+		"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+		"Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io"
+		"\r\n\r\n";
 	struct rt *r;
 
 	(void)srv;
@@ -144,8 +145,8 @@ static void runtime(void *srv, struct http_exchange *x)
 	r = calloc(1, sizeof(*r));
 	r->raw = str_eqz(x->path, "/raw") || str_eqz(x->path, "/ports");
 	if (str_eqz(x->path, "/ports"))
-		assert_true(str_eqz(http_header_get(x, "x-stream-protocol-version"),
-			"portforward.k8s.io"));
+		assert_true(str_eqz(
+			http_header_get(x, "x-stream-protocol-version"), "portforward.k8s.io"));
 	assert_int_equal(spdy_new(false, &r->spdy), 0);
 	bool die = str_eqz(x->path, "/die"); /* x is gone after the hijack */
 	assert_int_equal(x->ops->hijack(x, &r->s), 0);
@@ -291,13 +292,17 @@ static void dial(struct client *c, const char *path, const char *protocols)
 		{STR("sec-websocket-key"), STR("dGhlIHNhbXBsZSBub25jZQ==")},
 		{STR("sec-websocket-protocol"), str_of(protocols)},
 	};
-	struct httpc_call call = {.method = protocols ? "GET" : "POST", .path = str_of(path),
-		.headers = h, .n_headers = protocols ? 5 : 2, .timeout_ns = 5 * NS_PER_SEC};
+	struct httpc_call call = {.method = protocols ? "GET" : "POST",
+		.path = str_of(path),
+		.headers = h,
+		.n_headers = protocols ? 5 : 2,
+		.timeout_ns = 5 * NS_PER_SEC};
 	struct err e = {0};
 
 	c->ws.client = true;
 	assert_int_equal(
-		httpc_upgrade(env.loop, env.front_addr, NULL, "node", &call, on_upgraded, c, &e), 0);
+		httpc_upgrade(env.loop, env.front_addr, NULL, "node", &call, on_upgraded, c, &e),
+		0);
 	WAIT(c->status != 0);
 }
 
@@ -336,7 +341,8 @@ static void exec_with_stdin(void **state)
 	for (int i = 0; i < 5000000; i++)
 		buf_addc(&big, (char)(i * 11));
 	for (size_t off = 0; off < big.len; off += 32768)
-		say(&c, "\0", (struct str){big.p + off, big.len - off < 32768 ? big.len - off : 32768});
+		say(&c, "\0",
+			(struct str){big.p + off, big.len - off < 32768 ? big.len - off : 32768});
 	say(&c, "\377\0", (struct str){0});
 	WAIT(c.close_code != 0);
 	assert_int_equal(c.close_code, 1000);
@@ -389,7 +395,10 @@ static void bad_frame(void **state)
 
 	(void)state;
 	dial(&c, "/exec?input=1&output=1", "v5.channel.k8s.io");
-	stream_write(c.s, "\x81\x01" "a", 3); /* not masked */
+	stream_write(c.s,
+		"\x81\x01"
+		"a",
+		3); /* not masked */
 	WAIT(c.close_code != 0);
 	assert_int_equal(c.close_code, 1002);
 }
