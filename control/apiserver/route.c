@@ -190,6 +190,8 @@ static bool path_api(struct req *r, struct str rest)
 	if (rest.n && !str_eqz(rest, "/")) {
 		AUTO_BUF struct buf b = {0};
 		struct str version = {rest.p + 1, rest.n - 1};
+		if (version.p[version.n - 1] == '/')
+			version.n--;
 		if (discovery_resources(STR(""), version, &b) < 0)
 			return false;
 		plain_json(r, &b);

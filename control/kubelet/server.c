@@ -100,7 +100,7 @@ static void do_logs(struct kubelet *k, struct http_exchange *x, struct pod *p, s
 	const struct inst *i =
 		previous ? (s->has_last ? &s->last : NULL) : (s->has_cur ? &s->cur : NULL);
 	/* While a container waits for its restart, the one that died is the previous one too. */
-	if (previous && !i && s->has_cur && s->cur.state == INST_EXITED)
+	if (previous && !i && s->has_cur && s->cur.state == INST_EXITED && *s->wait_reason)
 		i = &s->cur;
 	if (!previous && i && i->state == INST_CREATED && s->has_last)
 		i = &s->last;

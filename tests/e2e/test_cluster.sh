@@ -101,6 +101,7 @@ check "describe service" says "Endpoints:" k describe service web
 
 pod=$(k get pods -l app=web --field-selector=status.phase=Running -o jsonpath='{.items[0].metadata.name}')
 check "logs" within 10 says "serves http" k logs "$pod"
+check "no previous log of a container that never restarted" says "previous terminated container" k logs client --previous
 check "logs -l with prefix" says "serves http" k logs -l app=web --prefix
 check "exec: output and environment" within 10 says "^web-" k exec deploy/web -- sh -c 'echo $WHO'
 check "exec: exit code" says "exit code 3" k exec client -- sh -c 'exit 3'
@@ -147,6 +148,7 @@ check "a pod that fits nowhere stays Pending with the reason in an event" bash -
 check "FailedScheduling: Insufficient cpu" within 20 says "FailedScheduling.*Insufficient cpu" k get events
 
 check "invalid object: the field is named, nothing stored" says "spec.ports" bash -c "'$KUBECTL' create service clusterip bad --tcp=99999999:1 || '$KUBECTL' create -f - <<<'{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"bad\"},\"spec\":{\"ports\":[{\"port\":99999999}]}}'"
+check "discovery with a slash at the end" says '"APIResourceList"' k get --raw /api/v1/
 check "no such service" says "NotFound" k get service bad
 
 check "a namespace gets its defaults" bash -c "'$KUBECTL' create namespace shop && for i in \$(seq 50); do '$KUBECTL' -n shop get sa/default cm/kube-root-ca.crt && exit 0; sleep 0.1; done; exit 1"

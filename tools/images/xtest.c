@@ -198,6 +198,11 @@ static void detach(void *(*fn)(void *), int fd)
 		close(fd);
 }
 
+static void on_end(int sig)
+{
+	_exit(128 + sig);
+}
+
 static int cmd_serve(int argc, char **argv)
 {
 	int port = 8080, udp = 8081;
@@ -209,6 +214,7 @@ static int cmd_serve(int argc, char **argv)
 		else if (strcmp(argv[i], "--ready-after") == 0)
 			ready_after = atoi(argv[i + 1]);
 	}
+	signal(SIGTERM, on_end); /* the kernel ignores it for pid 1 otherwise */
 	int fd = listener(SOCK_STREAM, port);
 	detach(serve_udp, listener(SOCK_DGRAM, udp));
 	printf("%s serves http %d, udp %d\n", host, port, udp);
