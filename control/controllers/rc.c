@@ -16,6 +16,10 @@ const struct resource res_table[R_COUNT] = {
 	[R_NS] = {"", "v1", "namespaces", "Namespace", false},
 	[R_SA] = {"", "v1", "serviceaccounts", "ServiceAccount", true},
 	[R_CM] = {"", "v1", "configmaps", "ConfigMap", true},
+	[R_DS] = {"apps", "v1", "daemonsets", "DaemonSet", true},
+	[R_STS] = {"apps", "v1", "statefulsets", "StatefulSet", true},
+	[R_CR] = {"apps", "v1", "controllerrevisions", "ControllerRevision", true},
+	[R_PVC] = {"", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true},
 };
 
 struct rc_selector {

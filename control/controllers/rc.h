@@ -22,6 +22,10 @@ enum res { /* resources with a shared cache */
 	R_NS,
 	R_SA,
 	R_CM,
+	R_DS,
+	R_STS,
+	R_CR,
+	R_PVC,
 	R_COUNT
 };
 extern const struct resource res_table[R_COUNT];

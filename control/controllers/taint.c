@@ -62,7 +62,7 @@ bool taints_evict(struct jv taints)
 	return false;
 }
 
-static bool tolerates(struct jv tol, struct jv taint)
+bool taint_tolerated_by(struct jv tol, struct jv taint)
 {
 	struct str effect = jv_raw_str(jv_get(tol, "effect")), key = jv_raw_str(jv_get(tol, "key")),
 		   op = jv_raw_str(jv_get(tol, "operator"));
@@ -84,7 +84,7 @@ static int64_t tolerated_for(struct jv taint, struct jv tolerations)
 	int64_t best = -1;
 
 	jv_each (it, tolerations) {
-		if (!tolerates(it.v, taint))
+		if (!taint_tolerated_by(it.v, taint))
 			continue;
 		int64_t s = jv_int(jv_get(it.v, "tolerationSeconds"), INT64_MAX);
 		if (s < 0)

@@ -20,6 +20,7 @@ void taints_want(struct taint_list *l, const char *key, const char *effect, bool
  * tolerationSeconds count. */
 void taints_stamp(struct taint_list *l, const char *now);
 bool taints_evict(struct jv taints); /* is any NoExecute among them? */
+bool taint_tolerated_by(struct jv toleration, struct jv taint);
 /* When the pod has to go: 0 = now, INT64_MAX = never. */
 int64_t taints_evict_at(struct jv taints, struct jv tolerations);
 
