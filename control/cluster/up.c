@@ -192,14 +192,14 @@ static int run(struct up *u)
 	else
 		up_say(u, "failed: %s", e.msg);
 	struct err down = {0};
-	bool failed = r < 0 || u->failed;
+	bool failed = r < 0 || u->failed, has_logs = u->server.argv[0] != NULL;
 	if (u->loop && r < 0)
 		bring_up_stop(u);
 	if (u->nodes)
 		bring_up_free(u);
 	topology_close(&u->topo);
 	(void)cgroup_kill_all(u->c.name, NULL);
-	if (failed)
+	if (failed && has_logs)
 		logs_keep(u);
 	if (cluster_teardown(&u->c, false, &down) < 0)
 		log_error("teardown: %s", down.msg);

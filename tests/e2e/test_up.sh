@@ -13,6 +13,7 @@ check "down of what is not there succeeds" "$X" down --name "$NAME-none"
 
 check "first cluster" cluster_start 1
 check "its port is taken" says "Address already in use" up_bad --name "$other" --data-dir "$odata" --listen "127.0.0.1:$PORT"
+check "and nothing is left of that" test ! -e "/run/xebec/$other" -a ! -e "/run/xebec/$other.failed"
 check "second cluster beside it, with a run directory of its own" "$X" up --name "$other" --run-dir "/run/$other.d" --data-dir "$odata" --listen "127.0.0.1:$oport" --kubeconfig "$DATA/other.kubeconfig" --detach
 check "each has its own node" says "^$NAME-node-1 +Ready" k get nodes
 check "each has its own node (2)" says "^$other-node-1 +Ready" k --kubeconfig "$DATA/other.kubeconfig" get nodes
