@@ -164,6 +164,15 @@ static void find_snapshot(void)
 	scan_result_free(&res);
 }
 
+static bool exists(const char *name)
+{
+	char path[128];
+
+	path_of(name, path);
+	return access(path, F_OK) == 0;
+}
+
+/* Until the log from before the snapshot is given back too: with it the log alone suffices. */
 static void make_snapshot(void)
 {
 	struct store *s = open_store(6 << 10, 8 << 10);
@@ -177,7 +186,7 @@ static void make_snapshot(void)
 		store_stats(s, &st);
 		if (++i % 20 == 0)
 			(void)compact(s, s->ops->rev(s) - 3);
-	} while (st.snapshot_rev == 0);
+	} while (st.snapshot_rev == 0 || exists("wal-0000000000000001.log"));
 	s->ops->close(s);
 	find_snapshot();
 	assert_true(snapshot_file[0] != '\0');
