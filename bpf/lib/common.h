@@ -15,8 +15,8 @@
 
 #define INLINE static __always_inline
 /* A function that the verifier checks once, by itself, whatever its callers know. Pointer arguments
- * must be tested for NULL. */
-#define GLOBAL		 __attribute__((noinline))
+ * must be tested for NULL. Weak: every file of a family brings the same one. */
+#define GLOBAL		 __attribute__((noinline, weak))
 #define READ_ONCE(x)	 (*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
 #define likely(x)	 __builtin_expect(!!(x), 1)
@@ -31,58 +31,14 @@
  * leave them alone. */
 #define MARK_DONE 0x00eb0000u
 
-const volatile struct xb_cfg cfg;
-
-/* Family: the same sources serve IPv4 and IPv6; these names are all that differs. */
-#define ALEN	 4
-#define tuple	 xb4_tuple
-#define ct_entry xb4_ct
-#define fe_key	 xb4_fe_key
-#define frag_key xb4_frag_key
-
-INLINE __u32 a32(const void *addr)
-{
-	return *(const __u32 *)addr;
-}
-
-INLINE void addr_set(void *dst, const void *src)
-{
-	*(__u32 *)dst = *(const __u32 *)src;
-}
-
-INLINE bool addr_eq(const void *a, const void *b)
-{
-	return a32(a) == a32(b);
-}
-
-INLINE void tuple_reverse(struct tuple *out, const struct tuple *in)
-{
-	addr_set(out->saddr, in->daddr);
-	addr_set(out->daddr, in->saddr);
-	out->sport = in->dport;
-	out->dport = in->sport;
-	*(__u32 *)&out->proto = in->proto;
-}
-
-INLINE bool tuple_eq(const struct tuple *a, const struct tuple *b)
-{
-	return addr_eq(a->saddr, b->saddr) && addr_eq(a->daddr, b->daddr) && a->sport == b->sport &&
-	       a->dport == b->dport && a->proto == b->proto;
-}
+/* A run over the connection tables. */
+struct gc_run {
+	__u32 now, checked, expired, stale;
+};
 
 INLINE __u32 now_tick(void)
 {
 	return (__u32)(bpf_ktime_get_coarse_ns() >> XB_TICK_SHIFT);
-}
-
-INLINE bool svc_range(const void *addr)
-{
-	return cfg.svc_mask4 && (a32(addr) & cfg.svc_mask4) == cfg.svc_net4;
-}
-
-INLINE bool pod_range(const void *addr)
-{
-	return (a32(addr) & cfg.pod_mask4) == cfg.pod_net4;
 }
 
 #endif

@@ -49,8 +49,8 @@ INLINE struct ct_entry *ct_peer_in(void *map, const struct tuple *key, const str
 
 INLINE struct ct_entry *ct_peer(const struct tuple *key, const struct ct_entry *e)
 {
-	struct ct_entry *o = ct_peer_in(&ct4, key, e);
-	return o ? o : ct_peer_in(&ctn4, key, e);
+	struct ct_entry *o = ct_peer_in(&FAM(ct), key, e);
+	return o ? o : ct_peer_in(&FAM(ctn), key, e);
 }
 
 INLINE void ct_delete_pair(const struct tuple *key, const struct ct_entry *e)
@@ -58,17 +58,17 @@ INLINE void ct_delete_pair(const struct tuple *key, const struct ct_entry *e)
 	struct tuple mine = *key, peer;
 	ct_peer_key(&peer, e);
 	bool own = ct_peer(&mine, e) != 0;
-	bpf_map_delete_elem(&ct4, &mine);
-	bpf_map_delete_elem(&ctn4, &mine);
+	bpf_map_delete_elem(&FAM(ct), &mine);
+	bpf_map_delete_elem(&FAM(ctn), &mine);
 	if (!own)
 		return;
-	bpf_map_delete_elem(&ct4, &peer);
-	bpf_map_delete_elem(&ctn4, &peer);
+	bpf_map_delete_elem(&FAM(ct), &peer);
+	bpf_map_delete_elem(&FAM(ctn), &peer);
 }
 
 /* Moves both directions of a half-open flow to the established table. A full table leaves them
  * where they are: the flow works on, only less protected. */
-GLOBAL int ct_promote(const struct tuple *key, struct ct_entry *e)
+GLOBAL int FAM(ct_promote)(const struct tuple *key, struct ct_entry *e)
 {
 	struct tuple mine, peer;
 	struct ct_entry me, other;
@@ -77,20 +77,20 @@ GLOBAL int ct_promote(const struct tuple *key, struct ct_entry *e)
 	mine = *key;
 	me = *e;
 	ct_peer_key(&peer, &me);
-	struct ct_entry *o = ct_peer_in(&ctn4, &mine, &me);
+	struct ct_entry *o = ct_peer_in(&FAM(ctn), &mine, &me);
 	if (!o || !(o->flags & CT_SEEN))
 		return 0;
 	other = *o;
 	me.flags &= (__u16)~CT_HALF;
 	other.flags &= (__u16)~CT_HALF;
-	if (bpf_map_update_elem(&ct4, &peer, &other, BPF_ANY) ||
-		bpf_map_update_elem(&ct4, &mine, &me, BPF_ANY)) {
-		bpf_map_delete_elem(&ct4, &peer);
+	if (bpf_map_update_elem(&FAM(ct), &peer, &other, BPF_ANY) ||
+		bpf_map_update_elem(&FAM(ct), &mine, &me, BPF_ANY)) {
+		bpf_map_delete_elem(&FAM(ct), &peer);
 		count_n(CNT_CT_FULL, 0);
 		return 0;
 	}
-	bpf_map_delete_elem(&ctn4, &peer);
-	bpf_map_delete_elem(&ctn4, &mine);
+	bpf_map_delete_elem(&FAM(ctn), &peer);
+	bpf_map_delete_elem(&FAM(ctn), &mine);
 	count_n(CNT_PROMOTED, 0);
 	return 0;
 }
@@ -125,10 +125,10 @@ INLINE void ct_touch(struct ct_entry *e, const struct pkt *p, __u32 now)
 /* The live entry for this packet, or NULL. */
 INLINE struct ct_entry *ct_find(struct pkt *p, __u32 now)
 {
-	struct ct_entry *e = bpf_map_lookup_elem(&ct4, &p->t);
+	struct ct_entry *e = bpf_map_lookup_elem(&FAM(ct), &p->t);
 	bool half = false;
 	if (!e) {
-		e = bpf_map_lookup_elem(&ctn4, &p->t);
+		e = bpf_map_lookup_elem(&FAM(ctn), &p->t);
 		half = true;
 	}
 	if (!e || unlikely(ct_expired(e, p->t.proto, now)))
@@ -142,7 +142,7 @@ INLINE struct ct_entry *ct_find(struct pkt *p, __u32 now)
 	ct_touch(e, p, now);
 	if (unlikely(half) && !(e->flags & CT_REV) && !is_syn &&
 		!(p->t.proto == IPPROTO_TCP && (p->tcp_flags & TCP_RST)))
-		(void)ct_promote(&p->t, e);
+		(void)FAM(ct_promote)(&p->t, e);
 	return e;
 }
 

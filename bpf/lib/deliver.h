@@ -30,7 +30,7 @@ INLINE struct xb_ep *ep_find(const void *addr)
 	struct xb_ep *ep = bpf_map_lookup_elem(&ep_tab, &slot);
 	if (likely(ep && a32(ep->addr) == a))
 		return ep;
-	return bpf_map_lookup_elem(&ep4, &a);
+	return bpf_map_lookup_elem(&FAM(ep), &a);
 }
 
 INLINE void out_pod(struct out *o, const struct xb_ep *ep)
@@ -43,7 +43,7 @@ INLINE void out_pod(struct out *o, const struct xb_ep *ep)
 
 /* Another machine: the kernel's own routing table decides, for the addresses the packet will have.
  */
-GLOBAL int out_fib(
+GLOBAL int FAM(out_fib)(
 	struct __sk_buff *skb, const struct pkt *p, const struct tuple *to, struct out *o)
 {
 	if (!p || !to || !o)
@@ -89,7 +89,7 @@ INLINE int out_find(struct __sk_buff *skb, const struct pkt *p, const struct tup
 		o->kind = p->hook == HOOK_HOST || is_local_ip(to->saddr) ? OUT_HOST : OUT_STACK;
 		return 0;
 	}
-	return out_fib(skb, p, to, o);
+	return FAM(out_fib)(skb, p, to, o);
 }
 
 INLINE int redirect_host(void)

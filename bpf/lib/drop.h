@@ -23,7 +23,7 @@ INLINE void event_fill(struct xb_ev *ev_, const struct pkt *p, __u32 reason)
 }
 
 /* The one place where a packet is given up: counted by reason, sampled, dropped. */
-GLOBAL int drop_packet(const struct pkt *p, __u32 reason)
+GLOBAL int FAM(drop_packet)(const struct pkt *p, __u32 reason)
 {
 	if (!p)
 		return TC_ACT_SHOT;
@@ -50,7 +50,7 @@ INLINE int finish(struct __sk_buff *skb, const struct pkt *p, int r)
 			return v;
 		}
 	}
-	return drop_packet(p, (__u32)-r);
+	return FAM(drop_packet)(p, (__u32)-r);
 }
 
 #endif

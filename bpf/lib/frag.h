@@ -5,7 +5,7 @@
 
 #include "lib/pkt.h"
 
-GLOBAL int frag_track(struct pkt *p)
+GLOBAL int FAM(frag_track)(struct pkt *p)
 {
 	if (!p)
 		return 0;
@@ -15,10 +15,10 @@ GLOBAL int frag_track(struct pkt *p)
 	if (!p->later_frag) {
 		struct xb_frag f = {p->t.sport, p->t.dport, now_tick()};
 		if (p->kind == PKT_FLOW)
-			bpf_map_update_elem(&frag4, &k, &f, BPF_ANY);
+			bpf_map_update_elem(&FAM(frag), &k, &f, BPF_ANY);
 		return 0;
 	}
-	struct xb_frag *f = bpf_map_lookup_elem(&frag4, &k);
+	struct xb_frag *f = bpf_map_lookup_elem(&FAM(frag), &k);
 	/* RFC 791 allows 15 s and more for reassembly; Linux gives up after 30. */
 	if (!f || now_tick() - f->last > 30)
 		return 0;
@@ -32,7 +32,7 @@ GLOBAL int frag_track(struct pkt *p)
 INLINE void frag_handle(struct pkt *p)
 {
 	if (unlikely(p->frag_field & (IP_MF | IP_OFFSET)))
-		(void)frag_track(p);
+		(void)FAM(frag_track)(p);
 }
 
 #endif

@@ -5,10 +5,6 @@
 
 #include "lib/lb.h"
 
-struct gc_run {
-	__u32 now, checked, expired, stale;
-};
-
 /* A pair dies together: while one direction is fresh the other one, however idle, is needed. */
 INLINE bool gc_expired(const struct tuple *k, const struct ct_entry *e, __u32 now)
 {
@@ -47,18 +43,18 @@ INLINE long gc_entry(void *map, const struct tuple *key, struct ct_entry *e, str
 
 static long gc_established(void *map, const struct tuple *key, struct ct_entry *e, struct gc_run *g)
 {
-	return gc_entry(&ct4, key, e, g);
+	return gc_entry(&FAM(ct), key, e, g);
 }
 
 static long gc_embryonic(void *map, const struct tuple *key, struct ct_entry *e, struct gc_run *g)
 {
-	return gc_entry(&ctn4, key, e, g);
+	return gc_entry(&FAM(ctn), key, e, g);
 }
 
 INLINE void gc_tables(struct gc_run *g)
 {
-	bpf_for_each_map_elem(&ct4, gc_established, g, 0);
-	bpf_for_each_map_elem(&ctn4, gc_embryonic, g, 0);
+	bpf_for_each_map_elem(&FAM(ct), gc_established, g, 0);
+	bpf_for_each_map_elem(&FAM(ctn), gc_embryonic, g, 0);
 }
 
 #endif

@@ -62,7 +62,7 @@ INLINE int inner_rewrite(struct __sk_buff *skb, const struct pkt *p, struct inne
 
 /* 1 = about none of our flows; 0 = the inner packet is translated and *outer is the pair of
  * addresses that the error itself must get; -DROP_x. */
-GLOBAL int icmp_translate(
+GLOBAL int FAM(icmp_translate)(
 	struct __sk_buff *skb, const struct pkt *p, struct tuple *outer, __u16 *flags)
 {
 	struct inner in;
@@ -74,9 +74,9 @@ GLOBAL int icmp_translate(
 	key.sport = bpf_ntohs(in.dport);
 	key.dport = bpf_ntohs(in.sport);
 	key.proto = in.ip.protocol;
-	struct ct_entry *e = bpf_map_lookup_elem(&ct4, &key);
+	struct ct_entry *e = bpf_map_lookup_elem(&FAM(ct), &key);
 	if (!e)
-		e = bpf_map_lookup_elem(&ctn4, &key);
+		e = bpf_map_lookup_elem(&FAM(ctn), &key);
 	if (!e)
 		return 1;
 	tuple_reverse(&from, &key);

@@ -17,7 +17,7 @@ struct choice {
 
 INLINE bool fe_get(const struct fe_key *k, struct xb_fe *out)
 {
-	struct xb_fe *f = bpf_map_lookup_elem(&svc4, k);
+	struct xb_fe *f = bpf_map_lookup_elem(&FAM(svc), k);
 	if (!f)
 		return false;
 	*(__u64 *)out = READ_ONCE(*(__u64 *)f);
@@ -27,7 +27,7 @@ INLINE bool fe_get(const struct fe_key *k, struct xb_fe *out)
 INLINE bool is_local_ip(const void *addr)
 {
 	__u32 a = a32(addr);
-	return a == cfg.node_ip4 || bpf_map_lookup_elem(&lip4, &a);
+	return a == cfg.node_ip4 || bpf_map_lookup_elem(&FAM(lip), &a);
 }
 
 /* The service port behind a destination: its exact address first, else a node port on any address

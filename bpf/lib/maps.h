@@ -6,8 +6,17 @@
 
 #include "lib/common.h"
 
+/* Maps and options live in xebec.bpf.c; the other files refer to them. */
+#ifdef XEBEC_MAPS_HERE
+#define SHARED
+#else
+#define SHARED extern
+#endif
+
+SHARED const volatile struct xb_cfg cfg;
+
 #define MAP(name_, type_, flags_, key_, value_, max_)                                              \
-	struct {                                                                                   \
+	SHARED struct {                                                                            \
 		__uint(type, BPF_MAP_TYPE_##type_);                                                \
 		__uint(map_flags, flags_);                                                         \
 		__uint(max_entries, max_);                                                         \
@@ -33,7 +42,7 @@ MAP(svc_st, PERCPU_ARRAY, 0, __u32, struct xb_svc_st, 65536);
 MAP(stat, PERCPU_ARRAY, 0, __u32, struct xb_stat, XB_STATS);
 MAP(meta, ARRAY, BPF_F_MMAPABLE, __u32, struct xb_meta, 1);
 
-struct {
+SHARED struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 256 * 1024);
 } ev SEC(".maps");

@@ -3,7 +3,7 @@
 #ifndef XEBEC_BPF_PKT_H
 #define XEBEC_BPF_PKT_H
 
-#include "lib/maps.h"
+#include "lib/family.h"
 
 enum pkt_kind {
 	PKT_FLOW,     /* TCP, UDP or SCTP with ports (of a later fragment: from the fragment map) */

@@ -17,9 +17,9 @@ INLINE int plain_clash(const struct pkt *p, struct ct_entry *fwd, __u32 now)
 	if (p->t.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 		return NOT_OURS;
 	tuple_reverse(&rev, &p->t);
-	struct ct_entry *old = bpf_map_lookup_elem(&ct4, &rev);
+	struct ct_entry *old = bpf_map_lookup_elem(&FAM(ct), &rev);
 	if (!old)
-		old = bpf_map_lookup_elem(&ctn4, &rev);
+		old = bpf_map_lookup_elem(&FAM(ctn), &rev);
 	if (likely(!old))
 		return NOT_OURS;
 	if (ct_expired(old, rev.proto, now) || ct_closed(&rev, old)) {
@@ -32,24 +32,17 @@ INLINE int plain_clash(const struct pkt *p, struct ct_entry *fwd, __u32 now)
 	return ct_create(p, fwd, 0, p->hook == HOOK_TO_POD ? CT_TO_HOST : 0, now);
 }
 
-GLOBAL int walk_plain(struct __sk_buff *skb, const struct pkt *p, __u32 now)
+GLOBAL int FAM(walk_plain)(const struct pkt *p, struct tuple *to, __u16 *flags, __u32 now)
 {
 	struct ct_entry fwd = {};
-	if (!p)
+	if (!p || !to || !flags)
 		return NOT_OURS;
 	int r = plain_clash(p, &fwd, now);
-	return r ? r : walk_send(skb, p, &fwd.to, fwd.flags);
-}
-
-/* The same where the packet stays on its way: *to is what it must carry. */
-GLOBAL int plain_to_pod(const struct pkt *p, struct tuple *to, __u32 now)
-{
-	struct ct_entry fwd = {};
-	if (!p || !to)
-		return NOT_OURS;
-	int r = plain_clash(p, &fwd, now);
+	if (r)
+		return r;
 	*to = fwd.to;
-	return r;
+	*flags = fwd.flags;
+	return 0;
 }
 
 /* A packet that is no service's, straight to a pod of this node, past the stack. Anything special

@@ -69,7 +69,7 @@ INLINE void rst_fill(struct tcp_start *out, const struct tcp_start *in, const st
 	out->check = csum_fold((__u32)bpf_csum_diff(0, 0, (__be32 *)out, sizeof *out, pseudo));
 }
 
-GLOBAL int reject_tcp(struct __sk_buff *skb, const struct pkt *p)
+GLOBAL int FAM(reject_tcp)(struct __sk_buff *skb, const struct pkt *p)
 {
 	struct tcp_start in, out = {};
 	struct iphdr ip;
@@ -90,7 +90,7 @@ GLOBAL int reject_tcp(struct __sk_buff *skb, const struct pkt *p)
 }
 
 /* An ICMP error about this packet, from `src`. */
-GLOBAL int reject_icmp(
+GLOBAL int FAM(reject_icmp)(
 	struct __sk_buff *skb, const struct pkt *p, __u32 type_code, __u32 mtu, __be32 src)
 {
 	struct {
@@ -129,8 +129,8 @@ GLOBAL int reject_icmp(
 INLINE int reject(struct __sk_buff *skb, const struct pkt *p)
 {
 	if (p->t.proto == IPPROTO_TCP && !p->later_frag)
-		return reject_tcp(skb, p);
-	return reject_icmp(skb, p, ICMP_PORT_UNREACH, 0, a32(p->t.daddr));
+		return FAM(reject_tcp)(skb, p);
+	return FAM(reject_icmp)(skb, p, ICMP_PORT_UNREACH, 0, a32(p->t.daddr));
 }
 
 #endif

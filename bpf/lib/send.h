@@ -12,11 +12,11 @@
 INLINE int forward_check(struct __sk_buff *skb, const struct pkt *p, const struct out *o)
 {
 	if (unlikely(p->ttl <= 1) && out_hop(o) && p->hook != HOOK_HOST) {
-		int r = reject_icmp(skb, p, ICMP_TTL_EXCEEDED, 0, cfg.node_ip4);
+		int r = FAM(reject_icmp)(skb, p, ICMP_TTL_EXCEEDED, 0, cfg.node_ip4);
 		return r < 0 ? -DROP_TTL : r;
 	}
 	if (unlikely(o->mtu) && (p->frag_field & IP_DF))
-		return reject_icmp(skb, p, ICMP_FRAG_NEEDED, o->mtu, a32(p->t.daddr));
+		return FAM(reject_icmp)(skb, p, ICMP_FRAG_NEEDED, o->mtu, a32(p->t.daddr));
 	return NOT_OURS;
 }
 

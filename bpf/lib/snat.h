@@ -11,29 +11,29 @@
 /* Claims the reply tuple: 0, -1 taken by a live flow. */
 INLINE int ct_claim(const struct tuple *rev_key, const struct ct_entry *rev, __u32 now)
 {
-	struct ct_entry *old = bpf_map_lookup_elem(&ct4, rev_key);
+	struct ct_entry *old = bpf_map_lookup_elem(&FAM(ct), rev_key);
 	if (old) {
 		if (!ct_expired(old, rev_key->proto, now) && !ct_closed(rev_key, old) &&
 			!tuple_eq(&old->to, &rev->to))
 			return -1;
 		struct tuple fwd;
 		ct_peer_key(&fwd, old);
-		if (ct_peer_in(&ct4, rev_key, old))
-			bpf_map_delete_elem(&ct4, &fwd);
-		bpf_map_delete_elem(&ct4, rev_key);
+		if (ct_peer_in(&FAM(ct), rev_key, old))
+			bpf_map_delete_elem(&FAM(ct), &fwd);
+		bpf_map_delete_elem(&FAM(ct), rev_key);
 	}
-	if (!bpf_map_update_elem(&ctn4, rev_key, rev, BPF_NOEXIST))
+	if (!bpf_map_update_elem(&FAM(ctn), rev_key, rev, BPF_NOEXIST))
 		return 0;
-	old = bpf_map_lookup_elem(&ctn4, rev_key);
+	old = bpf_map_lookup_elem(&FAM(ctn), rev_key);
 	if (old && !ct_expired(old, rev_key->proto, now) && !tuple_eq(&old->to, &rev->to))
 		return -1;
-	return bpf_map_update_elem(&ctn4, rev_key, rev, BPF_ANY) ? -1 : 0;
+	return bpf_map_update_elem(&FAM(ctn), rev_key, rev, BPF_ANY) ? -1 : 0;
 }
 
 /* Finds a source port for fwd->to and claims its reply tuple. The client's own port first; then a
  * random start and a walk (RFC 6056 style). keep_addr: the source address stays, so any port of the
  * client will do. */
-GLOBAL int ct_claim_port(struct ct_entry *fwd, struct ct_entry *rev, __u32 now)
+GLOBAL int FAM(ct_claim_port)(struct ct_entry *fwd, struct ct_entry *rev, __u32 now)
 {
 	struct tuple key;
 	if (!fwd || !rev)
@@ -70,21 +70,21 @@ INLINE int ct_create(
 		.iif = rev_iif,
 	};
 	tuple_reverse(&rev.to, &p->t);
-	int r = ct_claim_port(fwd, &rev, now);
+	int r = FAM(ct_claim_port)(fwd, &rev, now);
 	if (r)
 		return r;
-	if (!bpf_map_update_elem(&ctn4, &p->t, fwd, BPF_NOEXIST))
+	if (!bpf_map_update_elem(&FAM(ctn), &p->t, fwd, BPF_NOEXIST))
 		return 0;
-	struct ct_entry *won = bpf_map_lookup_elem(&ctn4, &p->t);
+	struct ct_entry *won = bpf_map_lookup_elem(&FAM(ctn), &p->t);
 	if (won && !ct_expired(won, p->t.proto, now)) {
 		struct tuple key;
 		tuple_reverse(&key, &fwd->to);
 		if (!tuple_eq(&won->to, &fwd->to))
-			bpf_map_delete_elem(&ctn4, &key);
+			bpf_map_delete_elem(&FAM(ctn), &key);
 		*fwd = *won;
 		return 0;
 	}
-	return bpf_map_update_elem(&ctn4, &p->t, fwd, BPF_ANY) ? -DROP_CT_FULL : 0;
+	return bpf_map_update_elem(&FAM(ctn), &p->t, fwd, BPF_ANY) ? -DROP_CT_FULL : 0;
 }
 
 #endif

@@ -29,13 +29,14 @@ INLINE void flow_targets(
 	}
 }
 
-/* First packet of a flow. NOT_OURS, or as walk_send. */
-GLOBAL int walk_new(struct __sk_buff *skb, struct pkt *p, __u32 now)
+/* First packet of a flow to a service: 0 = tracked, *to and *flags say what it gets. NOT_OURS or
+ * -DROP_x. */
+GLOBAL int FAM(walk_new)(struct pkt *p, struct tuple *to, __u16 *flags, __u32 now)
 {
 	struct choice c = {};
 	struct ct_entry fwd = {};
 	__u32 rev_iif = 0;
-	if (!p)
+	if (!p || !to || !flags)
 		return NOT_OURS;
 	bool external = p->hook == HOOK_NIC_IN && !pod_range(p->t.saddr);
 	int r = lb_choose(&c, p, external, now);
@@ -58,18 +59,20 @@ GLOBAL int walk_new(struct __sk_buff *skb, struct pkt *p, __u32 now)
 	if (r)
 		return r;
 	be_count(&fwd, p, true);
-	return walk_send(skb, p, &fwd.to, fwd.flags);
+	*to = fwd.to;
+	*flags = fwd.flags;
+	return 0;
 }
 
 /* ICMP errors about our flows. NOT_OURS, a verdict, -DROP_x. */
-GLOBAL int walk_icmp(struct __sk_buff *skb, const struct pkt *p)
+GLOBAL int FAM(walk_icmp)(struct __sk_buff *skb, const struct pkt *p)
 {
 	struct tuple outer = {};
 	__u16 flags = 0;
 	struct out o = {};
 	if (!p)
 		return NOT_OURS;
-	int r = icmp_translate(skb, p, &outer, &flags);
+	int r = FAM(icmp_translate)(skb, p, &outer, &flags);
 	if (r)
 		return r == 1 ? NOT_OURS : r;
 	bool to_host = (flags & (CT_REV | CT_TO_HOST)) == (CT_REV | CT_TO_HOST);
@@ -98,25 +101,33 @@ INLINE int walk(struct __sk_buff *skb, struct pkt *p)
 		if (!src_allowed_here(p))
 			return -DROP_SPOOF;
 		if (p->kind == PKT_ICMP_ERR)
-			return walk_icmp(skb, p);
+			return FAM(walk_icmp)(skb, p);
 		if (!svc_range(p->t.daddr))
 			return NOT_OURS;
 		return p->kind == PKT_LATER_FRAG ? -DROP_FRAG_ORDER : -DROP_NO_SERVICE;
 	}
+	struct tuple to;
+	__u16 flags;
 	__u32 now = now_tick();
 	struct ct_entry *e = ct_find(p, now);
-	if (!e) {
+	if (likely(e != 0)) {
+		/* The entry knows where its packets come from: no look-up of the sender. */
+		if (unlikely(e->iif != p->ifindex) && (e->iif || !src_allowed_here(p)))
+			return p->hook == HOOK_POD ? -DROP_SPOOF : NOT_OURS;
+		to = e->to;
+		flags = e->flags;
+		be_count(e, p, false);
+	} else {
+		to = (struct tuple){};
+		flags = 0;
 		if (unlikely(!src_allowed_here(p)))
 			return -DROP_SPOOF;
-		int r = walk_new(skb, p, now);
-		return r == NOT_OURS ? walk_plain(skb, p, now) : r;
+		int r = FAM(walk_new)(p, &to, &flags, now);
+		if (r == NOT_OURS)
+			r = FAM(walk_plain)(p, &to, &flags, now);
+		if (r)
+			return r;
 	}
-	/* The entry knows where its packets come from: no look-up of the sender. */
-	if (unlikely(e->iif != p->ifindex) && (e->iif || !src_allowed_here(p)))
-		return p->hook == HOOK_POD ? -DROP_SPOOF : NOT_OURS;
-	struct tuple to = e->to;
-	__u16 flags = e->flags;
-	be_count(e, p, false);
 	return walk_send(skb, p, &to, flags);
 }
 
@@ -124,18 +135,18 @@ INLINE int walk(struct __sk_buff *skb, struct pkt *p)
  * packet stays on its way. */
 INLINE int walk_reply(struct __sk_buff *skb, struct pkt *p)
 {
-	struct tuple to;
-	__u16 flags;
+	struct tuple to = {};
+	__u16 flags = 0;
 	frag_handle(p);
 	if (p->kind == PKT_ICMP_ERR) {
-		int r = icmp_translate(skb, p, &to, &flags);
+		int r = FAM(icmp_translate)(skb, p, &to, &flags);
 		if (r)
 			return r == 1 ? NOT_OURS : r;
 	} else if (p->kind == PKT_FLOW) {
 		__u32 now = now_tick();
 		struct ct_entry *e = ct_find(p, now);
 		if (!e && p->hook == HOOK_TO_POD) {
-			int r = plain_to_pod(p, &to, now);
+			int r = FAM(walk_plain)(p, &to, &flags, now);
 			if (r)
 				return r;
 		} else if (!e || (e->svc && !(e->flags & CT_REV))) {

@@ -1,21 +1,31 @@
-# BPF objects: bpf/*.bpf.c -> build/bpf/*.bpf.o -> build/gen/*.skel.h
-BPF_SRC   := $(wildcard bpf/*.bpf.c)
-BPF_SKEL  := $(patsubst bpf/%.bpf.c,$(GEN)/%.skel.h,$(BPF_SRC))
+# BPF: bpf/xebec.bpf.c (programs, maps) and, once a family, every other bpf/*.c -> build/bpf/xebec.bpf.o -> build/gen/xebec.skel.h
+BPF_FAMILIES := 4
+BPF_OBJ   := build/bpf/xebec.o $(foreach f,$(BPF_FAMILIES),$(patsubst bpf/%.c,build/bpf/%$f.o,$(filter-out %.bpf.c,$(wildcard bpf/*.c))))
 BPF_FLAGS := -g -O2 -target bpf -mcpu=v3 -std=gnu17 -fno-strict-aliasing -Wall -Wextra -Wshadow -Wundef -Wno-unused-parameter \
 	-Iinclude -Ibpf -I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
 ifneq ($(CI),)
 BPF_FLAGS += -Werror
 endif
-GENERATED += $(BPF_SKEL)
+GENERATED += $(GEN)/xebec.skel.h
 
-build/bpf/%.bpf.o: bpf/%.bpf.c
+build/bpf/xebec.o: bpf/xebec.bpf.c
 	@mkdir -p $(@D)
 	$(CLANG) $(BPF_FLAGS) -MMD -MP -c -o $@ $<
+
+build/bpf/%4.o: bpf/%.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_FLAGS) -DFAMILY=4 -MMD -MP -c -o $@ $<
+
+build/bpf/%6.o: bpf/%.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_FLAGS) -DFAMILY=6 -MMD -MP -c -o $@ $<
+
+build/bpf/xebec.bpf.o: $(BPF_OBJ)
+	bpftool gen object $@ $^
 
 $(GEN)/%.skel.h: build/bpf/%.bpf.o
 	@mkdir -p $(@D)
 	bpftool gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
-
 -include $(wildcard build/bpf/*.d)
 
 # Packet tests: every tests/bpf/test_*.c with the harness.

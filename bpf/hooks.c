@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause OR GPL-2.0-only
+ * What each hook does with a packet of one family. Compiled once for each. */
+#include "lib/gc.h"
+#include "lib/walk.h"
+
+INLINE bool done_already(struct __sk_buff *skb)
+{
+	return READ_ONCE(skb->mark) == MARK_DONE;
+}
+
+/* Packets that a pod sends (ingress of the host side of its veth). */
+int FAM(pod)(struct __sk_buff *skb)
+{
+	struct pkt p = {};
+	if (pkt_init(skb, &p, HOOK_POD))
+		return PASS;
+	int r = walk(skb, &p);
+	if (r == NOT_OURS)
+		return walk_direct(skb, &p);
+	return finish(skb, &p, r);
+}
+
+/* Packets that the node's stack sends to a pod (egress of the host side). */
+int FAM(to_pod)(struct __sk_buff *skb)
+{
+	struct pkt p = {};
+	if (done_already(skb) || pkt_init(skb, &p, HOOK_TO_POD))
+		return PASS;
+	int r = walk_reply(skb, &p);
+	return r == NOT_OURS ? PASS : finish(skb, &p, r);
+}
+
+/* Packets from outside (ingress of an uplink). */
+int FAM(nic_in)(struct __sk_buff *skb)
+{
+	struct pkt p = {};
+	if (pkt_init(skb, &p, HOOK_NIC_IN))
+		return PASS;
+	int r = walk(skb, &p);
+	if (r == NOT_OURS)
+		return walk_direct(skb, &p);
+	return finish(skb, &p, r);
+}
+
+/* Packets to outside (egress of an uplink). */
+int FAM(nic_out)(struct __sk_buff *skb)
+{
+	struct pkt p = {};
+	bool from_here = READ_ONCE(skb->ingress_ifindex) == 0;
+	if (done_already(skb) || pkt_init(skb, &p, HOOK_NIC_OUT))
+		return PASS;
+	int r = walk_reply(skb, &p);
+	/* The node's own sockets to external and load balancer addresses. */
+	if (r == NOT_OURS && p.kind == PKT_FLOW && from_here) {
+		p.hook = HOOK_HOST;
+		r = walk(skb, &p);
+	}
+	return r == NOT_OURS ? PASS : finish(skb, &p, r);
+}
+
+/* Packets of the node's own sockets to service addresses (egress of xebec0) and to its own
+ * addresses (egress of lo). */
+int FAM(host)(struct __sk_buff *skb)
+{
+	struct pkt p = {};
+	if (done_already(skb) || pkt_init(skb, &p, HOOK_HOST) || is_loopback(p.t.daddr))
+		return PASS;
+	int r = walk(skb, &p);
+	return r == NOT_OURS ? PASS : finish(skb, &p, r);
+}
+
+int FAM(ct_sweep)(struct gc_run *g)
+{
+	if (!g)
+		return 0;
+	struct gc_run run = *g; /* what callbacks are given must lie on the stack */
+	gc_tables(&run);
+	*g = run;
+	return 0;
+}
