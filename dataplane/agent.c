@@ -9,6 +9,7 @@
 #include "host.h"
 #include "inspect.h"
 #include "noderoutes.h"
+#include "sock.h"
 #include "svcwatch.h"
 #include "xebec/base/httpd.h"
 #include "xebec/base/log.h"
@@ -22,6 +23,7 @@ struct agent {
 	struct cni cni;
 	struct noderoutes *routes;
 	struct svcwatch *services;
+	struct sock *sockets; /* NULL: tc_host does it all */
 	struct httpd *cni_server, *metrics_server;
 	bool conf_written;
 };
@@ -209,6 +211,29 @@ static int watches_start(struct agent *a, struct err *e)
 	return r < 0 ? r : svcwatch_start(&sc, &a->services, e);
 }
 
+static void on_gone(void *arg)
+{
+	(void)sock_kill_stale(arg);
+}
+
+/* A kernel or a cgroup that cannot do it is no error: tc_host serves the node's sockets too. */
+static void sockets_start(struct agent *a)
+{
+	char cgroup[512];
+	struct err e = {0};
+	if (!a->cfg.host_cgroup)
+		return;
+	int r = sock_cgroup_path(a->cfg.host_cgroup, cgroup, sizeof(cgroup));
+	if (r < 0)
+		(void)err_set(&e, r, NULL, "no cgroup2 directory '%s'", a->cfg.host_cgroup);
+	else
+		r = sock_open(a->maps, cgroup, &a->sockets, &e);
+	if (r < 0)
+		log_warn("the node's sockets are served packet by packet: %s", e.msg);
+	else
+		programmer_on_gone(svcwatch_programmer(a->services), on_gone, a->sockets);
+}
+
 int agent_start(const struct agent_config *c, struct agent **ret, struct err *e)
 {
 	struct agent *a = calloc(1, sizeof(*a));
@@ -222,6 +247,8 @@ int agent_start(const struct agent_config *c, struct agent **ret, struct err *e)
 		r = cni_serve(a, e);
 	if (r == 0)
 		r = watches_start(a, e);
+	if (r == 0)
+		sockets_start(a);
 	if (r == 0)
 		r = metrics_serve(a, e);
 	if (r < 0) {
@@ -239,6 +266,7 @@ void agent_free(struct agent *a)
 	httpd_free(a->metrics_server);
 	httpd_free(a->cni_server);
 	svcwatch_free(a->services);
+	sock_free(a->sockets);
 	noderoutes_free(a->routes);
 	maps_free(a->maps);
 	ipam_free(a->cni.ipam);

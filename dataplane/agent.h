@@ -23,6 +23,8 @@ struct agent_config {
 				     NULL = <data_dir>/cni/conf */
 	const char *cni_bin_dir;  /* the plugins are linked here; NULL = <data_dir>/cni/bin */
 	const char *service_cidr, *cluster_cidr;
+	const char *host_cgroup;  /* of processes whose sockets get service addresses when they
+				     connect, below the cgroup2 mount: "/"; NULL = none */
 	const char *metrics_addr; /* "0.0.0.0:10249"; NULL = none */
 	unsigned mtu;		  /* pod links; 0 = the uplink's */
 };

@@ -31,6 +31,8 @@ static const char *const count_names[CNT_MAX] = {
 	[CNT_SNAT] = "source_translations",
 	[CNT_FRAG] = "fragments_matched",
 	[CNT_REUSE] = "tuples_reused",
+	[CNT_SOCK_KILL] = "sockets_destroyed",
+	[CNT_BIND_REFUSED] = "binds_refused",
 };
 
 const char *drop_reason_name(uint32_t r)

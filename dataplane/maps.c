@@ -341,6 +341,11 @@ uint32_t maps_max(const struct maps *m, enum map_id id)
 	return m->max[id];
 }
 
+const struct xb_cfg *maps_cfg(const struct maps *m)
+{
+	return m->skel ? (const struct xb_cfg *)&m->skel->rodata->cfg : NULL;
+}
+
 const char *maps_dir(const struct maps *m)
 {
 	return m->dir;

@@ -44,6 +44,7 @@ static inline void cleanup_maps(struct maps **m)
 
 int maps_fd(const struct maps *m, enum map_id id);
 uint32_t maps_max(const struct maps *m, enum map_id id);
+const struct xb_cfg *maps_cfg(const struct maps *m); /* as loaded; NULL without programs */
 const char *maps_name(enum map_id id);
 const char *maps_dir(const struct maps *m);
 bool maps_adopted(const struct maps *m); /* the maps were there before us */

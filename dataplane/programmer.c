@@ -22,6 +22,8 @@ struct programmer {
 	struct pub_retired *waiting; /* handed to the job */
 	bool busy, sweep_due;
 	struct loop_timer timer;
+	void (*on_gone)(void *arg);
+	void *on_gone_arg;
 	struct programmer_stats stats;
 	struct xb_gc gc;
 	int64_t gc_us;
@@ -236,6 +238,8 @@ static void job_work(struct pool_job *j)
 		grace_wait(p);
 	/* After the rows of vanished backends have changed their generation. */
 	(void)programmer_sweep(p, &p->gc);
+	if (p->waiting && p->on_gone)
+		p->on_gone(p->on_gone_arg);
 }
 
 static void job_start(struct programmer *p);
@@ -276,6 +280,14 @@ void programmer_settle(struct programmer *p)
 	grace_wait(p);
 	publish_reclaim(p->pub, r);
 	(void)programmer_sweep(p, &p->stats.last_gc);
+	if (p->on_gone)
+		p->on_gone(p->on_gone_arg);
+}
+
+void programmer_on_gone(struct programmer *p, void (*fn)(void *arg), void *arg)
+{
+	p->on_gone = fn;
+	p->on_gone_arg = arg;
 }
 
 static void on_timer(struct loop_timer *t)

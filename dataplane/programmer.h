@@ -24,6 +24,9 @@ void programmer_synced(struct programmer *p);
 void programmer_flush(struct programmer *p);
 /* The same, waiting here. */
 void programmer_settle(struct programmer *p);
+/* fn is called each time that something was given up and no program sees it any more: by the
+ * background thread, or in programmer_settle. Set once, before the first flush. */
+void programmer_on_gone(struct programmer *p, void (*fn)(void *arg), void *arg);
 /* One sweep of the connection tables, now. */
 int programmer_sweep(struct programmer *p, struct xb_gc *ret);
 

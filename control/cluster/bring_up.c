@@ -277,6 +277,8 @@ static int node_start(struct up *u, struct up_node *n, const char *server_pki, s
 	proc_arg(p, "unix://%s", n->socket);
 	proc_arg(p, "--cgroup-root");
 	proc_arg(p, "/xebec/%s/%s", u->c.name, n->name);
+	proc_arg(p, "--host-cgroup");
+	proc_arg(p, "/xebec/%s/%s", u->c.name, n->name);
 	return proc_start(u->loop, p, e);
 }
 

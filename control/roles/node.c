@@ -15,6 +15,7 @@
 struct node_opts {
 	const char *name, *kubeconfig, *data_dir, *run_dir, *node_ip, *runtime;
 	const char *cluster_dns, *cluster_domain, *service_cidr, *cluster_cidr, *cgroup_root;
+	const char *host_cgroup;
 	const char *listen, *labels, *max_pods;
 };
 
@@ -39,6 +40,9 @@ static const struct option_row rows[] = {
 		"default 10.244.0.0/16"},
 	{"--cgroup-root", offsetof(struct node_opts, cgroup_root), "PATH",
 		"parent cgroup of all pods; default /"},
+	{"--host-cgroup", offsetof(struct node_opts, host_cgroup), "PATH",
+		"cgroup2 path of the node's own processes, whose sockets reach services without "
+		"per-packet work; none = packet by packet; default /"},
 	{"--kubelet-listen", offsetof(struct node_opts, listen), "ADDR:PORT",
 		"default 0.0.0.0:10250"},
 	{"--node-labels", offsetof(struct node_opts, labels), "A=B,C=D",
@@ -132,6 +136,7 @@ static int agent_up(const struct node_opts *o, struct agent_run *a, struct err *
 		.run_dir = o->run_dir,
 		.service_cidr = o->service_cidr,
 		.cluster_cidr = o->cluster_cidr,
+		.host_cgroup = strcmp(o->host_cgroup, "none") == 0 ? NULL : o->host_cgroup,
 		.metrics_addr = "0.0.0.0:10249"};
 	a->loop = loop_new();
 	if (!a->loop)
@@ -176,6 +181,7 @@ static int parse(const char *role, int argc, char **argv, struct node_opts *o)
 		.service_cidr = "10.96.0.0/16",
 		.cluster_cidr = "10.244.0.0/16",
 		.cgroup_root = "/",
+		.host_cgroup = "/",
 		.listen = "0.0.0.0:10250"};
 	int r = options_parse(role, rows, ARRAY_LEN(rows), argc, argv, o);
 	if (r != 0)

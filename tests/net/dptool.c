@@ -5,6 +5,7 @@
  *   dptool pod PIN NODE_IP SVC_CIDR CLUSTER_CIDR CONTAINER NETNS IP
  *   dptool set PIN NODE_IP SVC_CIDR CLUSTER_CIDR NODE FILE   FILE:
  * [{"ns","name","service","slices"}]
+ * With XEBEC_CGROUP=DIR in the environment, the socket programs are attached there.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include "host.h"
 #include "podlink.h"
 #include "programmer.h"
+#include "sock.h"
 #include "xebec/base/timefmt.h"
 
 static int fail(const struct err *e)
@@ -63,13 +65,21 @@ static int set_one(struct programmer *p, const char *node, struct jv v)
 	return 0;
 }
 
-static int do_set(struct maps *m, char **a)
+static void on_gone(void *arg)
+{
+	if (sock_kill_stale(arg))
+		fprintf(stderr, "dptool: sock_kill_stale\n");
+}
+
+static int do_set(struct maps *m, struct sock *s, char **a)
 {
 	struct err e = {0};
 	struct programmer *p = NULL;
 	AUTO_BUF struct buf text = {0};
 	if (programmer_new(m, NULL, &p, &e))
 		return fail(&e);
+	if (s)
+		programmer_on_gone(p, on_gone, s);
 	if (file_read(a[1], 1 << 20, &text))
 		return 1;
 	jv_each (it, jv_of(buf_str(&text)))
@@ -79,6 +89,11 @@ static int do_set(struct maps *m, char **a)
 	programmer_settle(p);
 	programmer_free(p);
 	return 0;
+}
+
+static void cleanup_sock(struct sock **s)
+{
+	sock_free(*s);
 }
 
 int main(int argc, char **argv)
@@ -93,9 +108,13 @@ int main(int argc, char **argv)
 		.cluster_cidr = argv[5]};
 	if (host_open(&c, NULL, &m, &e))
 		return fail(&e);
+	const char *cgroup = getenv("XEBEC_CGROUP");
+	AUTO(cleanup_sock) struct sock *s = NULL;
+	if (cgroup && sock_open(m, cgroup, &s, &e))
+		return fail(&e);
 	if (strcmp(argv[1], "pod") == 0 && argc == 9)
 		return do_pod(m, argv + 6);
 	if (strcmp(argv[1], "set") == 0 && argc == 8)
-		return do_set(m, argv + 6);
+		return do_set(m, s, argv + 6);
 	return 0;
 }

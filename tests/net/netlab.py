@@ -17,9 +17,11 @@ def sh(*cmd):
 class Worker:
     """worker.py in a namespace; call(op, ...) returns its JSON answer."""
 
-    def __init__(self, ns):
+    def __init__(self, ns, cgroup=None):
+        enter = f"echo $$ > {cgroup}/cgroup.procs; " if cgroup else ""
         self.p = subprocess.Popen(
-            ["nsenter", f"--net=/run/netns/{ns}", sys.executable, os.path.join(HERE, "worker.py")],
+            ["sh", "-c", enter + 'exec "$@"', "sh", "nsenter", f"--net=/run/netns/{ns}", sys.executable,
+             os.path.join(HERE, "worker.py")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def send(self, op, **kw):
@@ -38,6 +40,8 @@ class Worker:
 
 
 class Lab:
+    cgroup = None  # of the nodes' workers; the socket programs are attached there
+
     def __init__(self, name):
         self.tag = f"{name}{os.getpid() % 100000}"
         self.dir = tempfile.mkdtemp(prefix=f"xebec-{name}-")
@@ -49,7 +53,10 @@ class Lab:
         self.br = self.space("br")
         self.on(self.br, "ip", "link", "add", "br0", "type", "bridge")
         self.on(self.br, "ip", "link", "set", "br0", "up")
-        self.on(self.br, "ip", "addr", "add", "172.31.99.1/24", "dev", "br0")
+        self.net("172.31.99")
+
+    def net(self, prefix):
+        self.on(self.br, "ip", "addr", "replace", f"{prefix}.1/24", "dev", "br0")
 
     def space(self, name):
         ns = f"{self.tag}{name}"
@@ -74,7 +81,7 @@ class Lab:
         self.plug(ns, ip)
         self.nodes[name] = (ns, ip)
         self.tool(name, "up")
-        self.workers[name] = Worker(ns)
+        self.workers[name] = Worker(ns, self.cgroup)
 
     def host(self, name, ip):
         ns = self.space(name)
@@ -83,7 +90,8 @@ class Lab:
 
     def tool(self, node, op, *args):
         ns, ip = self.nodes[node]
-        self.on(ns, TOOL, op, os.path.join(self.bpffs, node), ip, SVC, PODS, *args)
+        env = ["env", f"XEBEC_CGROUP={self.cgroup}"] if self.cgroup else []
+        self.on(ns, *env, TOOL, op, os.path.join(self.bpffs, node), ip, SVC, PODS, *args)
 
     def pod(self, node, name, ip):
         ns = self.space(name)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs in one namespace. Servers say who they are and whom they see; clients report what they got.
 One JSON command a line on stdin, one JSON answer a line on stdout."""
-import json, os, socket, sys, threading, time
+import errno, json, os, socket, sys, threading, time
 
 held = {}
 
@@ -109,6 +109,68 @@ def op_traffic(addr, port, seconds, stop="/nonexistent"):
             if len(errors) > 5:
                 break
     return dict(ok=ok, errors=errors)
+
+
+def op_dgrams(addr, port, n=1, keep=None, timeout=3, family=4):
+    """sendto() on one unconnected socket: who answered, and from which address it came."""
+    u = held.get(keep) or socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_DGRAM)
+    u.settimeout(timeout)
+    names, sources, errors = [], [], []
+    for _ in range(n):
+        try:
+            u.sendto(b"z", (addr, port))
+            data, peer = u.recvfrom(65536)
+            names.append(data.rstrip(b"y").decode().split()[0])
+            sources.append(list(peer[:2]))
+        except OSError as e:
+            errors.append(type(e).__name__)
+    if keep:
+        held[keep] = u
+    else:
+        u.close()
+    return dict(names=names, sources=sources, errors=errors)
+
+
+def op_peer(addr, port, kind="tcp", family=4, timeout=3):
+    """connect(): whom the socket says that it speaks with, who answers, and from where."""
+    s = socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET,
+                      socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    with s:
+        s.settimeout(timeout)
+        s.connect((addr, port))
+        if kind == "tcp":
+            return dict(peer=list(s.getpeername()[:2]), name=ask(s, 0)[0][0])
+        s.send(b"z")
+        data, source = s.recvfrom(65536)
+        return dict(peer=list(s.getpeername()[:2]), name=data.rstrip(b"y").decode().split()[0],
+                    source=list(source[:2]))
+
+
+def op_udp_hold(key, addr, port):
+    u = socket.socket(type=socket.SOCK_DGRAM)
+    u.settimeout(2)
+    u.connect((addr, port))
+    held[key] = u
+    return op_udp_again(key)
+
+
+def op_udp_again(key):
+    try:
+        held[key].send(b"z")
+        return dict(name=held[key].recv(65536).rstrip(b"y").decode().split()[0])
+    except OSError as e:
+        return dict(error=errno.errorcode.get(e.errno, str(e)))
+
+
+def op_bind(addr, port, kind="tcp", family=4):
+    s = socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET,
+                      socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    with s:
+        try:
+            s.bind((addr, port))
+            return {}
+        except OSError as e:
+            return dict(error=errno.errorcode[e.errno])
 
 
 for line in sys.stdin:

@@ -35,6 +35,8 @@ enum xb_count {
 	CNT_SNAT,
 	CNT_FRAG,
 	CNT_REUSE,
+	CNT_SOCK_KILL,
+	CNT_BIND_REFUSED,
 	CNT_MAX
 };
 struct xb_stat {
