@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause OR GPL-2.0-only
  * Sockets of the node's own processes: at a cgroup, before a packet exists. An object of its own:
  * where a kernel refuses it, tc_host does the same work packet by packet. docs/dataplane.md. */
+#define XEBEC_MAPS_HERE
 #include "lib/sock.h"
 #include "lib/sockaddr.h"
 

@@ -6,7 +6,9 @@ BPF_FLAGS := -g -O2 -target bpf -mcpu=v3 -std=gnu17 -fno-strict-aliasing -Wall -
 ifneq ($(CI),)
 BPF_FLAGS += -Werror
 endif
-GENERATED += $(GEN)/xebec.skel.h
+# Objects beside it, over the same maps: a kernel may refuse them without loss of the rest.
+BPF_EXTRA := $(filter-out bpf/xebec.bpf.c,$(wildcard bpf/*.bpf.c))
+GENERATED += $(GEN)/xebec.skel.h $(patsubst bpf/%.bpf.c,$(GEN)/%.skel.h,$(BPF_EXTRA))
 
 build/bpf/xebec.o: bpf/xebec.bpf.c
 	@mkdir -p $(@D)
@@ -21,7 +23,11 @@ build/bpf/%6.o: bpf/%.c
 	$(CLANG) $(BPF_FLAGS) -DFAMILY=6 -MMD -MP -c -o $@ $<
 
 build/bpf/xebec.bpf.o: $(BPF_OBJ)
-	bpftool gen object $@ $^
+	bpftool gen object $@.tmp $(BPF_OBJ) && mv $@.tmp $@
+
+$(patsubst bpf/%.c,build/bpf/%.o,$(BPF_EXTRA)): build/bpf/%.o: bpf/%.c
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_FLAGS) -MMD -MP -c -o $@ $<
 
 $(GEN)/%.skel.h: build/bpf/%.bpf.o
 	@mkdir -p $(@D)
