@@ -8,6 +8,7 @@
 #include "cni.h"
 #include "host.h"
 #include "inspect.h"
+#include "kpmetrics.h"
 #include "noderoutes.h"
 #include "sock.h"
 #include "svcwatch.h"
@@ -24,6 +25,7 @@ struct agent {
 	struct noderoutes *routes;
 	struct svcwatch *services;
 	struct sock *sockets; /* NULL: tc_host does it all */
+	struct health *health;
 	struct httpd *cni_server, *metrics_server;
 	bool conf_written;
 };
@@ -128,14 +130,26 @@ static void process_metrics(struct buf *out)
 			pages * sysconf(_SC_PAGESIZE));
 }
 
+static struct health_state health_state(void *arg)
+{
+	const struct agent *a = arg;
+	return a->services ? svcwatch_health(a->services) : (struct health_state){0};
+}
+
 static void metrics_request(void *srv, struct http_exchange *x)
 {
 	struct agent *a = srv;
 	AUTO_BUF struct buf out = {0};
+	struct svcwatch_stats stats;
+	const struct health_counts counts = health_counts(a->health);
 	if (str_eqz(x->path, "/healthz") || str_eqz(x->path, "/livez")) {
-		bool ok = svcwatch_synced(a->services);
-		http_reply(x, ok ? 200 : 503, "text/plain",
-			ok ? STR("ok") : STR("services not synced yet"), NULL, 0);
+		struct health_state state = health_state(a);
+		int status = health_answer(&state, x->path, time_now(), &out);
+		http_reply(x, status, "application/json", buf_str(&out), NULL, 0);
+		return;
+	}
+	if (str_eqz(x->path, "/proxyMode")) { /* kube-proxy has it */
+		http_reply(x, 200, "text/plain", STR("ebpf"), NULL, 0);
 		return;
 	}
 	if (!str_eqz(x->path, "/metrics")) {
@@ -144,9 +158,12 @@ static void metrics_request(void *srv, struct http_exchange *x)
 		return;
 	}
 	process_metrics(&out);
-	buf_addf(&out, "# TYPE xebec_pod_addresses gauge\nxebec_pod_addresses %zu\n",
-		ipam_len(a->cni.ipam));
+	if (a->cni.ipam)
+		buf_addf(&out, "# TYPE xebec_pod_addresses gauge\nxebec_pod_addresses %zu\n",
+			ipam_len(a->cni.ipam));
 	inspect_metrics(a->maps, svcwatch_programmer(a->services), &out);
+	svcwatch_stats(a->services, &stats);
+	kpmetrics_add(&stats, &counts, &out);
 	http_reply(x, 200, "text/plain; version=0.0.4", buf_str(&out), NULL, 0);
 }
 
@@ -189,6 +206,8 @@ static int network_start(struct agent *a, struct err *e)
 		.node_ip = a->cfg.node_ip,
 		.service_cidr = a->cfg.service_cidr,
 		.cluster_cidr = a->cfg.cluster_cidr};
+	if (a->cfg.services_only)
+		return host_open(&h, &a->net, &a->maps, e);
 	(void)snprintf(leases, sizeof(leases), "%s/ipam", a->cfg.data_dir);
 	int r = ipam_open(leases, &a->cni.ipam, e);
 	if (r < 0 || (r = host_open(&h, &a->net, &a->maps, e)) < 0)
@@ -205,9 +224,15 @@ static int watches_start(struct agent *a, struct err *e)
 		.uplink_if = a->net.uplink_if,
 		.on_own_cidr = on_own_cidr,
 		.arg = a};
-	struct svcwatch_config sc = {
-		.client = a->cfg.client, .maps = a->maps, .node = a->cfg.node_name};
-	int r = noderoutes_start(&nc, &a->routes, e);
+	struct health_config hc = {
+		.loop = a->cfg.loop, .addr = a->cfg.health_addr, .state = health_state, .arg = a};
+	int r = health_start(&hc, &a->health, e);
+	struct svcwatch_config sc = {.client = a->cfg.client,
+		.maps = a->maps,
+		.node = a->cfg.node_name,
+		.health = a->health};
+	if (r == 0 && !a->cfg.services_only)
+		r = noderoutes_start(&nc, &a->routes, e);
 	return r < 0 ? r : svcwatch_start(&sc, &a->services, e);
 }
 
@@ -241,9 +266,9 @@ int agent_start(const struct agent_config *c, struct agent **ret, struct err *e)
 		return err_set(e, ENOMEM, NULL, "out of memory");
 	a->cfg = *c;
 	names_fill(a);
-	int r = mkdir_p(c->run_dir, 0755);
+	int r = c->services_only ? 0 : mkdir_p(c->run_dir, 0755);
 	r = r < 0 ? err_set(e, r, NULL, "make '%s'", c->run_dir) : network_start(a, e);
-	if (r == 0)
+	if (r == 0 && !c->services_only)
 		r = cni_serve(a, e);
 	if (r == 0)
 		r = watches_start(a, e);
@@ -267,6 +292,7 @@ void agent_free(struct agent *a)
 	httpd_free(a->cni_server);
 	svcwatch_free(a->services);
 	sock_free(a->sockets);
+	health_free(a->health);
 	noderoutes_free(a->routes);
 	maps_free(a->maps);
 	ipam_free(a->cni.ipam);

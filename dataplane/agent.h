@@ -5,6 +5,7 @@
 #ifndef XEBEC_DATAPLANE_AGENT_H
 #define XEBEC_DATAPLANE_AGENT_H
 
+#include <stdbool.h>
 #include "xebec/base/err.h"
 
 struct client;
@@ -26,7 +27,10 @@ struct agent_config {
 	const char *host_cgroup;  /* of processes whose sockets get service addresses when they
 				     connect, below the cgroup2 mount: "/"; NULL = none */
 	const char *metrics_addr; /* "0.0.0.0:10249"; NULL = none */
-	unsigned mtu;		  /* pod links; 0 = the uplink's */
+	const char *health_addr;  /* "0.0.0.0:10256"; NULL = none */
+	/* kube-proxy's part alone: another plugin connects the pods; data_dir, run_dir unused. */
+	bool services_only;
+	unsigned mtu; /* pod links; 0 = the uplink's */
 };
 
 int agent_start(const struct agent_config *c, struct agent **ret, struct err *e);

@@ -11,10 +11,10 @@ static const char *proto_name(uint8_t proto)
 	return proto == IPPROTO_UDP ? "UDP" : proto == IPPROTO_SCTP ? "SCTP" : "TCP";
 }
 
-static bool str_in(struct str s, const struct str *set, size_t n)
+static bool hash_in(uint64_t h, const uint64_t *set, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (str_eq(set[i], s))
+		if (set[i] == h)
 			return true;
 	return false;
 }
@@ -22,15 +22,15 @@ static bool str_in(struct str s, const struct str *set, size_t n)
 /* A candidate: an endpoint with the port that this service port has on it. */
 struct cand {
 	const struct slice_ep *ep;
+	const uint64_t *hints; /* zones, then nodes */
 	uint16_t port;
-	uint32_t be; /* index in want->bes */
 };
 
 struct job {
 	const struct svc_port *port;
 	const struct slice_spec *const *slices;
 	size_t n_slices;
-	const struct where *me;
+	uint64_t node, zone; /* this node's, hashed; 0 = unknown */
 	struct cand *cands;
 	size_t n;
 };
@@ -47,13 +47,14 @@ static const struct slice_port *slice_port_find(
 static int cand_cmp(const void *a, const void *b)
 {
 	const struct cand *x = a, *y = b;
-	int d = memcmp(x->ep->ip.b, y->ep->ip.b, 16);
+	int d = memcmp(x->ep->ip, y->ep->ip, 16);
 	if (d)
 		return d;
 	if (x->port != y->port)
 		return x->port < y->port ? -1 : 1;
 	/* of two entries for one endpoint (it moves between slices) the better one counts */
-	return (int)y->ep->ready * 2 + y->ep->serving - (int)x->ep->ready * 2 - x->ep->serving;
+	return (y->ep->flags & EP_READY) * 2 + (y->ep->flags & EP_SERVING) -
+	       (x->ep->flags & EP_READY) * 2 - (x->ep->flags & EP_SERVING);
 }
 
 /* Every endpoint of the family once, sorted: equal input gives equal rows. */
@@ -69,20 +70,21 @@ static int cands_collect(struct job *j, uint8_t family, struct arena *mem)
 		const struct slice_spec *s = j->slices[i];
 		const struct slice_port *sp = slice_port_find(s, j->port);
 		for (size_t k = 0; sp && k < s->n_eps; k++)
-			if (s->eps[k].ip.family == family)
-				j->cands[n++] = (struct cand){.ep = &s->eps[k], .port = sp->port};
+			if (s->eps[k].family == family)
+				j->cands[n++] = (struct cand){
+					&s->eps[k], s->hints + s->eps[k].hints, sp->port};
 	}
 	qsort(j->cands, n, sizeof *j->cands, cand_cmp);
 	for (size_t i = 0; i < n; i++)
 		if (j->n == 0 || j->cands[j->n - 1].port != j->cands[i].port ||
-			memcmp(j->cands[j->n - 1].ep->ip.b, j->cands[i].ep->ip.b, 16) != 0)
+			memcmp(j->cands[j->n - 1].ep->ip, j->cands[i].ep->ip, 16) != 0)
 			j->cands[j->n++] = j->cands[i];
 	return 0;
 }
 
 static bool is_local(const struct job *j, const struct slice_ep *ep)
 {
-	return ep->node.n && str_eq(ep->node, j->me->node);
+	return ep->node && ep->node == j->node;
 }
 
 static int backends_fill(struct job *j, struct want_svc *w, struct arena *mem)
@@ -93,13 +95,14 @@ static int backends_fill(struct job *j, struct want_svc *w, struct arena *mem)
 	if (!w->bes || !w->cluster || !w->local)
 		return -ENOMEM;
 	for (size_t i = 0; i < j->n; i++) {
-		struct cand *c = &j->cands[i];
-		c->be = (uint32_t)i;
-		w->bes[i] = (struct want_be){.ip = c->ep->ip,
-			.port = c->port,
-			.flags = (uint16_t)((is_local(j, c->ep) ? BE_LOCAL : 0) |
-					    (c->ep->terminating ? BE_TERM : 0) |
-					    (c->ep->ip.family == 6 ? BE_V6 : 0))};
+		const struct cand *c = &j->cands[i];
+		struct want_be *b = &w->bes[i];
+		memcpy(b->ip.b, c->ep->ip, 16);
+		b->ip.family = c->ep->family;
+		b->port = c->port;
+		b->flags = (uint16_t)((is_local(j, c->ep) ? BE_LOCAL : 0) |
+				      (c->ep->flags & EP_TERM ? BE_TERM : 0) |
+				      (c->ep->family == 6 ? BE_V6 : 0));
 	}
 	w->n_bes = j->n;
 	return 0;
@@ -112,47 +115,42 @@ static size_t choose(const struct job *j, bool local, uint32_t *out)
 	for (int fallback = 0; fallback < 2 && n == 0; fallback++)
 		for (size_t i = 0; i < j->n; i++) {
 			const struct slice_ep *ep = j->cands[i].ep;
-			bool ok = fallback ? ep->serving && ep->terminating : ep->ready;
+			bool ok = fallback ? (ep->flags & EP_SERVING) && (ep->flags & EP_TERM)
+					   : ep->flags & EP_READY;
 			if (ok && (!local || is_local(j, ep)))
-				out[n++] = j->cands[i].be;
+				out[n++] = (uint32_t)i;
 		}
 	return n;
 }
 
-/* Topology hints hold only when every candidate has one and at least one means us; otherwise they
- * are stale and all endpoints count (KEP-2433, KEP-4444). nodes: same-node hints instead of zones.
- */
-static size_t hinted(const struct job *j, const uint32_t *from, size_t n, bool nodes, uint32_t *out)
+/* Topology hints hold only when every ready endpoint has one and at least one means us; otherwise
+ * they are stale and all count (KEP-2433, KEP-4444). nodes: same-node hints instead of zones. */
+static size_t hinted(const struct job *j, bool nodes, uint32_t *out)
 {
 	size_t kept = 0;
-	struct str me = nodes ? j->me->node : j->me->zone;
-	if (me.n == 0)
-		return 0;
-	for (size_t i = 0; i < n; i++) {
-		const struct slice_ep *ep = j->cands[from[i]].ep;
-		size_t hints = nodes ? ep->n_for_nodes : ep->n_for_zones;
+	uint64_t me = nodes ? j->node : j->zone;
+	for (size_t i = 0; i < j->n; i++) {
+		const struct cand *c = &j->cands[i];
+		size_t hints = nodes ? c->ep->n_nodes : c->ep->n_zones;
+		if (!(c->ep->flags & EP_READY))
+			continue;
 		if (hints == 0)
 			return 0;
-		if (str_in(me, nodes ? ep->for_nodes : ep->for_zones, hints))
-			out[kept++] = from[i];
+		if (me && hash_in(me, c->hints + (nodes ? c->ep->n_zones : 0), hints))
+			out[kept++] = (uint32_t)i;
 	}
 	return kept;
 }
 
-static int selection_fill(struct job *j, struct want_svc *w, struct arena *mem)
+static int selection_fill(struct job *j, struct want_svc *w)
 {
-	uint32_t *near = arena_alloc(mem, (j->n + 1) * sizeof *near);
-	if (!near)
-		return -ENOMEM;
-	w->n_cluster = choose(j, false, w->cluster);
+	/* The nearest of: this node, this zone, everywhere. */
+	w->n_cluster = hinted(j, true, w->cluster);
+	if (w->n_cluster == 0)
+		w->n_cluster = hinted(j, false, w->cluster);
+	if (w->n_cluster == 0)
+		w->n_cluster = choose(j, false, w->cluster);
 	w->n_local = choose(j, true, w->local);
-	size_t n = hinted(j, w->cluster, w->n_cluster, true, near);
-	if (n == 0)
-		n = hinted(j, w->cluster, w->n_cluster, false, near);
-	if (n) {
-		w->cluster = near;
-		w->n_cluster = n;
-	}
 	for (size_t i = 0; i < w->n_cluster; i++)
 		w->bes[w->cluster[i]].flags |= BE_READY;
 	for (size_t i = 0; i < w->n_local; i++)
@@ -218,7 +216,7 @@ static int port_compile(
 			   (s->n_ranges ? SVC_SRC_RANGE : 0));
 	int r = cands_collect(j, w->family, mem);
 	r = r ? r : backends_fill(j, w, mem);
-	r = r ? r : selection_fill(j, w, mem);
+	r = r ? r : selection_fill(j, w);
 	return r ? r : frontends_fill(s, p, w, mem);
 }
 
@@ -234,7 +232,11 @@ int compile_service(const char *ns, const char *name, const struct svc_spec *svc
 		return -ENOMEM;
 	for (uint8_t family = 4; family <= 6; family += 2)
 		for (size_t i = 0; i < svc->n_ports && has_family(svc, family); i++) {
-			struct job j = {&svc->ports[i], slices, n_slices, me, NULL, 0};
+			struct job j = {.port = &svc->ports[i],
+				.slices = slices,
+				.n_slices = n_slices,
+				.node = name_hash(me->node),
+				.zone = name_hash(me->zone)};
 			struct want_svc *w = &out[n++];
 			w->family = family;
 			name_fill(w, ns, name, &svc->ports[i]);
@@ -243,5 +245,30 @@ int compile_service(const char *ns, const char *name, const struct svc_spec *svc
 				return r;
 		}
 	*ret = out;
+	return n;
+}
+
+static bool ip_seen(const uint8_t *ip, const uint8_t *const *seen, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (memcmp(seen[i], ip, 16) == 0)
+			return true;
+	return false;
+}
+
+size_t compile_local_ready(const struct svc_spec *svc, const struct slice_spec *const *slices,
+	size_t n_slices, const struct where *me)
+{
+	uint8_t family = svc->n_cluster_ips ? svc->cluster_ips[0].family : 4;
+	uint64_t node = name_hash(me->node);
+	const uint8_t *seen[1024]; /* pods of one node */
+	size_t n = 0;
+	for (size_t i = 0; i < n_slices; i++)
+		for (size_t k = 0; k < slices[i]->n_eps && n < ARRAY_LEN(seen); k++) {
+			const struct slice_ep *ep = &slices[i]->eps[k];
+			if (ep->family == family && ep->node && ep->node == node &&
+				(ep->flags & EP_READY) && !ip_seen(ep->ip, seen, n))
+				seen[n++] = ep->ip;
+		}
 	return n;
 }

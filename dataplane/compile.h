@@ -28,7 +28,8 @@ struct svc_range {
 };
 /* A Service, as far as packets care. */
 struct svc_spec {
-	bool headless; /* or ExternalName: nothing to program */
+	bool headless;	      /* or ExternalName: nothing to program */
+	uint16_t health_port; /* healthCheckNodePort where it counts, else 0 */
 	bool affinity, etp_local, itp_local, hash;
 	uint32_t aff_secs;
 	struct svc_port *ports;
@@ -45,25 +46,28 @@ struct slice_port {
 	uint16_t port; /* 0 = all ports: not programmable */
 	uint8_t proto;
 };
+enum slice_ep_flag { EP_READY = 1, EP_SERVING = 2, EP_TERM = 4 };
+/* There may be half a million of these: names of nodes and zones are kept as hashes. */
 struct slice_ep {
-	struct ip ip;
-	bool ready, serving, terminating;
-	struct str node;       /* "" = none */
-	struct str *for_zones; /* hints */
-	struct str *for_nodes;
-	size_t n_for_zones, n_for_nodes;
+	uint8_t ip[16];
+	uint64_t node;	/* name_hash of the node; 0 = none */
+	uint32_t hints; /* in slice_spec.hints: n_zones zones, then n_nodes nodes */
+	uint8_t n_zones, n_nodes;
+	uint8_t flags, family;
 };
 /* An EndpointSlice. */
 struct slice_spec {
+	char service[64]; /* whose it is; "" = nobody's */
 	struct slice_port *ports;
 	struct slice_ep *eps;
-	size_t n_ports, n_eps;
-	struct arena mem;
+	uint64_t *hints; /* name_hash of zones and nodes */
+	size_t n_ports, n_eps, n_hints;
+	int64_t triggered; /* when the endpoints changed (annotation), ns since 1970; 0 = unknown */
+	bool triggered_seen; /* the watcher's */
 };
 struct slice_spec *slice_spec_new(struct jv slice);
 void slice_spec_free(void *spec);
-/* "kubernetes.io/service-name", escapes not decoded; empty when absent. */
-struct str slice_service(struct jv slice);
+uint64_t name_hash(struct str name); /* of this process; 0 only for "" */
 
 /* ------------------------------------------------------------------ result */
 struct want_fe {
@@ -96,5 +100,8 @@ struct where { /* this node */
 int compile_service(const char *ns, const char *name, const struct svc_spec *svc,
 	const struct slice_spec *const *slices, size_t n_slices, const struct where *me,
 	struct arena *mem, struct want_svc **ret);
+/* How many endpoints are ready on this node, whatever their port (health check node port). */
+size_t compile_local_ready(const struct svc_spec *svc, const struct slice_spec *const *slices,
+	size_t n_slices, const struct where *me);
 
 #endif

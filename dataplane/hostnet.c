@@ -130,3 +130,31 @@ int hostnet_setup(const char *node_ip, const char *service_cidr, struct hostnet 
 	*ret = h;
 	return 0;
 }
+
+struct route_list {
+	struct nl_route v[256];
+	size_t n;
+};
+
+static void route_note(void *arg, const struct nl_route *r)
+{
+	struct route_list *l = arg;
+	if (l->n < ARRAY_LEN(l->v))
+		l->v[l->n++] = *r;
+}
+
+int hostnet_remove(struct err *e)
+{
+	AUTO(cleanup_nl) struct nl *n = NULL;
+	AUTO_FREE struct route_list *l = calloc(1, sizeof *l);
+	struct nl_link host;
+	int r = l ? nl_open(-1, &n) : -ENOMEM;
+	if (r == 0 && nl_link_get(n, "xebec0", &host) == 0)
+		r = nl_link_del(n, host.ifindex);
+	while (r == 0 &&
+		(l->n = 0, r = nl_route_each(n, AF_INET, NL_PROTO_XEBEC, route_note, l)) == 0 &&
+		l->n)
+		for (size_t i = 0; i < l->n && r == 0; i++)
+			r = nl_route_del(n, &l->v[i]);
+	return r < 0 ? err_set(e, r, NULL, "remove xebec0 and routes") : 0;
+}

@@ -19,6 +19,8 @@ struct hostnet {
 /* Finds the uplink by its address, sets sysctls, makes xebec0 and its route. Idempotent. */
 int hostnet_setup(
 	const char *node_ip, const char *service_cidr, struct hostnet *ret, struct err *e);
+/* Takes xebec0 and the routes to other nodes' pods away; sysctls stay. Absent is fine. */
+int hostnet_remove(struct err *e);
 /* "10.96.0.0/16" -> network order address and prefix length. */
 int cidr_parse(const char *cidr, uint8_t net[4], unsigned *bits);
 

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include "xebec/base/timefmt.h"
 
 int ip_parse(struct str s, struct ip *ret)
 {
@@ -134,6 +135,8 @@ struct svc_spec *svc_spec_new(struct jv v)
 	svc_ranges_read(s, jv_get(spec, "loadBalancerSourceRanges"));
 	svc_addresses_read(s, v);
 	s->headless = s->n_cluster_ips == 0 || jv_is_str(jv_get(spec, "type"), "ExternalName");
+	if (s->etp_local && !s->headless && jv_is_str(jv_get(spec, "type"), "LoadBalancer"))
+		s->health_port = (uint16_t)jv_int(jv_get(spec, "healthCheckNodePort"), 0);
 	return s;
 }
 
@@ -146,26 +149,38 @@ void svc_spec_free(void *spec)
 	free(s);
 }
 
-static struct str str_keep(struct arena *a, struct str s)
+/* ------------------------------------------------------------------ slices */
+
+uint64_t name_hash(struct str name)
 {
-	char *z = arena_strdup(a, s);
-	return z ? (struct str){.p = z, .n = s.n} : (struct str){.p = "", .n = 0};
+	uint64_t h = name.n ? str_hash(name) : 0;
+	return h || !name.n ? h : 1;
 }
 
-static size_t hints_read(struct arena *a, struct jv list, struct str **ret)
+/* Makes room for one more where the array doubles at powers of two. */
+static void *room(void *v, size_t n, size_t size)
 {
-	struct str *names = array_of(a, list, sizeof *names);
-	size_t n = 0;
-	*ret = names;
-	jv_each (it, list)
-		if (names)
-			names[n++] = str_keep(a, jv_raw_str(jv_get(it.v, "name")));
+	return n & (n - 1) ? v : realloc(v, (n ? 2 * n : 1) * size);
+}
+
+/* "forZones", "forNodes": how many were added to the slice's list. */
+static uint8_t hints_read(struct slice_spec *s, struct jv list)
+{
+	uint8_t n = 0;
+	jv_each (it, list) {
+		uint64_t *v = n < UINT8_MAX ? room(s->hints, s->n_hints, sizeof *v) : NULL;
+		if (!v)
+			break;
+		s->hints = v;
+		s->hints[s->n_hints++] = name_hash(jv_raw_str(jv_get(it.v, "name")));
+		n++;
+	}
 	return n;
 }
 
 static void slice_ports_read(struct slice_spec *s, struct jv list)
 {
-	s->ports = array_of(&s->mem, list, sizeof *s->ports);
+	s->ports = calloc(jv_len(list) + 1, sizeof *s->ports);
 	jv_each (it, list) {
 		if (!s->ports)
 			return;
@@ -180,20 +195,59 @@ static void slice_ports_read(struct slice_spec *s, struct jv list)
 	}
 }
 
+/* Absent: ready counts as true, serving as ready. */
+static uint8_t conditions_read(struct jv cond)
+{
+	bool ready = true, terminating = false;
+	int serving = -1;
+	jv_each (it, cond) {
+		if (str_eqz(it.key, "ready"))
+			ready = jv_bool(it.v, true);
+		else if (str_eqz(it.key, "serving"))
+			serving = jv_type(it.v) == JV_BOOL ? jv_bool(it.v, true) : -1;
+		else if (str_eqz(it.key, "terminating"))
+			terminating = jv_bool(it.v, false);
+	}
+	return (uint8_t)((ready ? EP_READY : 0) |
+			 ((serving < 0 ? ready : serving) ? EP_SERVING : 0) |
+			 (terminating ? EP_TERM : 0));
+}
+
+/* One pass: a slice may hold a thousand of them. */
 static void slice_ep_read(struct slice_spec *s, struct jv v)
 {
-	struct slice_ep *ep = &s->eps[s->n_eps];
-	struct jv cond = jv_get(v, "conditions"), hints = jv_get(v, "hints");
-	/* More than one address means the same pod again; consumers use the first (API docs). */
-	if (ip_parse(jv_raw_str(jv_path(v, "addresses.0")), &ep->ip))
+	struct slice_ep ep = {.flags = EP_READY | EP_SERVING, .hints = (uint32_t)s->n_hints};
+	struct ip ip = {0};
+	jv_each (it, v) {
+		if (str_eqz(it.key, "addresses")) {
+			/* More than one means the same pod again; consumers use the first. */
+			struct jv_iter first = jv_iter(it.v);
+			if (!jv_next(&first) || ip_parse(jv_raw_str(first.v), &ip))
+				return;
+		} else if (str_eqz(it.key, "conditions")) {
+			ep.flags = conditions_read(it.v);
+		} else if (str_eqz(it.key, "nodeName")) {
+			ep.node = name_hash(jv_raw_str(it.v));
+		} else if (str_eqz(it.key, "hints")) {
+			ep.n_zones = hints_read(s, jv_get(it.v, "forZones"));
+			ep.n_nodes = hints_read(s, jv_get(it.v, "forNodes"));
+		}
+	}
+	if (!ip.family)
 		return;
-	ep->ready = jv_bool(jv_get(cond, "ready"), true);
-	ep->terminating = jv_bool(jv_get(cond, "terminating"), false);
-	ep->serving = jv_bool(jv_get(cond, "serving"), ep->ready);
-	ep->node = str_keep(&s->mem, jv_raw_str(jv_get(v, "nodeName")));
-	ep->n_for_zones = hints_read(&s->mem, jv_get(hints, "forZones"), &ep->for_zones);
-	ep->n_for_nodes = hints_read(&s->mem, jv_get(hints, "forNodes"), &ep->for_nodes);
-	s->n_eps++;
+	memcpy(ep.ip, ip.b, sizeof ep.ip);
+	ep.family = ip.family;
+	s->eps[s->n_eps++] = ep;
+}
+
+static void slice_meta_read(struct slice_spec *s, struct jv meta)
+{
+	(void)jv_copy(jv_get(jv_get(meta, "labels"), "kubernetes.io/service-name"), s->service,
+		sizeof s->service);
+	struct str t = jv_raw_str(jv_get(
+		jv_get(meta, "annotations"), "endpoints.kubernetes.io/last-change-trigger-time"));
+	if (t.n && time_parse(t, &s->triggered))
+		s->triggered = 0;
 }
 
 struct slice_spec *slice_spec_new(struct jv v)
@@ -201,13 +255,20 @@ struct slice_spec *slice_spec_new(struct jv v)
 	struct slice_spec *s = calloc(1, sizeof *s);
 	if (!s)
 		return NULL;
-	struct jv eps = jv_get(v, "endpoints");
-	slice_ports_read(s, jv_get(v, "ports"));
-	s->eps = array_of(&s->mem, eps, sizeof *s->eps);
-	/* FQDN slices are of no use to packets: their addresses do not parse. */
-	jv_each (it, eps)
-		if (s->eps)
-			slice_ep_read(s, it.v);
+	jv_each (it, v) {
+		if (str_eqz(it.key, "metadata")) {
+			slice_meta_read(s, it.v);
+		} else if (str_eqz(it.key, "ports")) {
+			slice_ports_read(s, it.v);
+		} else if (str_eqz(it.key, "endpoints")) {
+			size_t n = jv_len(it.v);
+			s->eps = malloc((n + 1) * sizeof *s->eps);
+			/* FQDN slices are of no use to packets: their addresses do not parse. */
+			jv_each (ep, it.v)
+				if (s->eps)
+					slice_ep_read(s, ep.v);
+		}
+	}
 	return s;
 }
 
@@ -216,11 +277,8 @@ void slice_spec_free(void *spec)
 	struct slice_spec *s = spec;
 	if (!s)
 		return;
-	arena_free(&s->mem);
+	free(s->ports);
+	free(s->eps);
+	free(s->hints);
 	free(s);
-}
-
-struct str slice_service(struct jv v)
-{
-	return jv_raw_str(jv_get(jv_path(v, "metadata.labels"), "kubernetes.io/service-name"));
 }

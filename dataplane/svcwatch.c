@@ -24,7 +24,9 @@ struct entry {
 	char (*rows)[XB_NAME_LEN]; /* names of the programmed rows */
 	size_t n_rows;
 	char *ns, *name;
-	bool failing; /* said so already */
+	uint16_t health_port; /* given to the health server; 0 = none */
+	bool failing;	      /* said so already */
+	bool no_local_internal, no_local_external;
 };
 
 struct svcwatch {
@@ -36,9 +38,15 @@ struct svcwatch {
 	struct list dirty;
 	struct loop_task task;
 	struct loop_timer retry;
-	bool posted, synced;
+	bool posted, synced, node_leaving;
 	char *zone;
+	struct svcwatch_stats stats;
 };
+
+const uint32_t svcwatch_sync_le_us[12] = {
+	100, 250, 500, 1000, 2500, 5000, 10000, 50000, 250000, 1000000, 5000000, UINT32_MAX};
+const uint32_t svcwatch_net_le_ms[12] = {
+	1, 5, 10, 50, 100, 250, 500, 1000, 2000, 10000, 60000, UINT32_MAX};
 
 /* ------------------------------------------------------------------ entries */
 
@@ -98,6 +106,7 @@ static void mark(struct svcwatch *w, struct entry *n)
 {
 	if (!n->since_ns)
 		n->since_ns = time_mono();
+	w->stats.last_queued = time_now();
 	if (list_empty(&n->dirty))
 		list_push(&w->dirty, &n->dirty);
 	if (w->posted || !w->synced)
@@ -149,6 +158,56 @@ static int rows_program(struct svcwatch *w, struct entry *n, const struct want_s
 	return first ? first : r;
 }
 
+/* The health check port answers for what is ready here, in the Service's first family. */
+static void health_program(struct svcwatch *w, struct entry *n, const struct svc_spec *svc,
+	const struct slice_spec *const *slices, size_t n_slices, const struct where *me)
+{
+	uint16_t port = svc ? svc->health_port : 0;
+	if (!w->c.health || (!port && !n->health_port))
+		return;
+	size_t local = port ? compile_local_ready(svc, slices, n_slices, me) : 0;
+	health_service(w->c.health, n->ns, n->name, port, local);
+	n->health_port = port;
+}
+
+/* Notes a duration in a histogram whose last bucket takes everything. */
+static void histogram_add(uint64_t *le, const uint32_t *bounds, int64_t v)
+{
+	size_t i = 0;
+	while (i < 11 && v > bounds[i])
+		i++;
+	le[i]++;
+}
+
+/* How long the endpoints' changes were on the way, from what the slices say. */
+static void network_latency(struct svcwatch *w, struct entry *n)
+{
+	int64_t now = time_now();
+	for (size_t i = 0; i < n->n_slices; i++) {
+		struct slice_spec *s = n->slices[i]->decoded;
+		if (!s || !s->triggered || s->triggered_seen)
+			continue;
+		s->triggered_seen = true;
+		if (!w->synced || s->triggered > now)
+			continue; /* what was there before us says nothing */
+		histogram_add(
+			w->stats.net_le, svcwatch_net_le_ms, (now - s->triggered) / NS_PER_MS);
+		w->stats.net_n++;
+		w->stats.net_ns_sum += (uint64_t)(now - s->triggered);
+	}
+}
+
+/* Services whose policy is Local and that have endpoints, but none here. */
+static void no_local_note(struct entry *n, const struct want_svc *rows, int count)
+{
+	n->no_local_internal = n->no_local_external = false;
+	for (int i = 0; i < count; i++) {
+		bool none = rows[i].n_local == 0 && rows[i].n_cluster > 0;
+		n->no_local_internal |= none && (rows[i].flags & SVC_ITP_LOCAL);
+		n->no_local_external |= none && (rows[i].flags & SVC_ETP_LOCAL);
+	}
+}
+
 static int entry_program(struct svcwatch *w, struct entry *n)
 {
 	AUTO_ARENA struct arena mem = {0};
@@ -162,15 +221,29 @@ static int entry_program(struct svcwatch *w, struct entry *n)
 	for (size_t i = 0; i < n->n_slices; i++)
 		if (n->slices[i]->decoded)
 			slices[k++] = n->slices[i]->decoded;
-	if (n->svc && n->svc->decoded)
-		count = compile_service(
-			n->ns, n->name, n->svc->decoded, slices, k, &me, &mem, &rows);
-	return count < 0 ? count : rows_program(w, n, rows, count);
+	const struct svc_spec *svc = n->svc ? n->svc->decoded : NULL;
+	if (svc)
+		count = compile_service(n->ns, n->name, svc, slices, k, &me, &mem, &rows);
+	int r = count < 0 ? count : rows_program(w, n, rows, count);
+	no_local_note(n, rows, count);
+	health_program(w, n, svc, slices, k, &me);
+	network_latency(w, n);
+	return r;
+}
+
+static void sync_note(struct svcwatch *w, int64_t began)
+{
+	int64_t ns = time_mono() - began;
+	w->stats.syncs++;
+	w->stats.sync_ns_sum += (uint64_t)ns;
+	histogram_add(w->stats.sync_le, svcwatch_sync_le_us, ns / 1000);
+	w->stats.last_sync = time_now();
 }
 
 static void flush(struct svcwatch *w)
 {
 	struct list again;
+	int64_t began = time_mono();
 	list_init(&again);
 	while (!list_empty(&w->dirty)) {
 		struct entry *n = list_entry(w->dirty.next, struct entry, dirty);
@@ -189,6 +262,7 @@ static void flush(struct svcwatch *w)
 	if (!list_empty(&w->dirty)) /* a full map: room may come */
 		(void)loop_timer_set(w->loop, &w->retry, 2 * NS_PER_SEC);
 	programmer_flush(w->prog);
+	sync_note(w, began);
 }
 
 static void on_task(struct loop_task *t)
@@ -222,6 +296,7 @@ static void on_service(void *arg, struct cobj *old, struct cobj *new)
 	struct entry *n = entry_get(w, str_of(o->ns), str_of(o->name));
 	if (!n)
 		return;
+	w->stats.service_changes++;
 	if (n->svc)
 		cobj_unref(n->svc);
 	n->svc = new ? cobj_ref(new) : NULL;
@@ -248,31 +323,50 @@ static int slice_in(struct entry *n, struct cobj *o)
 	return 0;
 }
 
+/* Its Service; NULL when it names none. */
+static struct entry *slice_entry(struct svcwatch *w, const struct cobj *o)
+{
+	const struct slice_spec *s = o->decoded;
+	return s && s->service[0] ? entry_get(w, str_of(o->ns), str_of(s->service)) : NULL;
+}
+
 static void on_slice(void *arg, struct cobj *old, struct cobj *new)
 {
 	struct svcwatch *w = arg;
+	w->stats.slice_changes++;
 	if (old) {
-		struct str name = slice_service(old->v);
-		struct entry *n = name.n ? entry_get(w, str_of(old->ns), name) : NULL;
+		struct entry *n = slice_entry(w, old);
 		if (n) {
 			slice_out(n, old->name);
 			mark(w, n);
 		}
 	}
 	if (new) {
-		struct str name = slice_service(new->v);
-		struct entry *n = name.n ? entry_get(w, str_of(new->ns), name) : NULL;
+		struct entry *n = slice_entry(w, new);
 		if (n && slice_in(n, new) == 0)
 			mark(w, n);
 	}
+}
+
+/* As kube-proxy sees it: deleted, or marked by the cluster autoscaler. */
+static bool node_leaves(const struct cobj *o)
+{
+	if (!o || jv_present(jv_path(o->v, "metadata.deletionTimestamp")))
+		return true;
+	jv_each (it, jv_path(o->v, "spec.taints"))
+		if (jv_is_str(jv_get(it.v, "key"), "ToBeDeletedByClusterAutoscaler"))
+			return true;
+	return false;
 }
 
 /* Only our own node counts: its zone decides which hinted endpoints are near. */
 static void on_node(void *arg, struct cobj *old, struct cobj *new)
 {
 	struct svcwatch *w = arg;
-	(void)old;
-	if (!new || strcmp(new->name, w->c.node) != 0)
+	if (strcmp((new ? new : old)->name, w->c.node) != 0)
+		return;
+	w->node_leaving = node_leaves(new);
+	if (!new)
 		return;
 	struct jv labels = jv_path(new->v, "metadata.labels");
 	char *zone = jv_strdup(jv_get(labels, "topology.kubernetes.io/zone"));
@@ -330,10 +424,14 @@ int svcwatch_start(const struct svcwatch_config *c, struct svcwatch **ret, struc
 		.label_selector = "!service.kubernetes.io/service-proxy-name",
 		.decode = decode_service,
 		.free_decoded = svc_spec_free,
+		.lean = true,
 		.on_event = on_service};
 	const struct informer_config slices = {.resource = &res_slices,
+		.label_selector =
+			"!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name",
 		.decode = decode_slice,
 		.free_decoded = slice_spec_free,
+		.lean = true,
 		.on_event = on_slice};
 	(void)snprintf(field, sizeof field, "metadata.name=%s", c->node);
 	const struct informer_config nodes = {
@@ -372,4 +470,30 @@ bool svcwatch_synced(const struct svcwatch *w)
 struct programmer *svcwatch_programmer(struct svcwatch *w)
 {
 	return w->prog;
+}
+
+struct health_state svcwatch_health(const struct svcwatch *w)
+{
+	struct health_state s = {.synced = w->synced,
+		.node_leaving = w->node_leaving,
+		.updated = w->stats.last_sync};
+	int64_t oldest = 0, offset = time_now() - time_mono();
+	for (const struct list *it = w->dirty.next; it != &w->dirty; it = it->next) {
+		int64_t t = CONTAINER_OF(it, const struct entry, dirty)->since_ns;
+		oldest = !oldest || t < oldest ? t : oldest;
+	}
+	s.pending = oldest ? oldest + offset : 0;
+	return s;
+}
+
+void svcwatch_stats(const struct svcwatch *w, struct svcwatch_stats *ret)
+{
+	*ret = w->stats;
+	for (const struct list *it = w->dirty.next; it != &w->dirty; it = it->next)
+		ret->services_pending++;
+	htab_each (w->entries, it) {
+		const struct entry *n = it.value;
+		ret->no_local_internal += n->no_local_internal;
+		ret->no_local_external += n->no_local_external;
+	}
 }

@@ -39,20 +39,24 @@ static char *put(char **at, struct str s)
 	return p;
 }
 
-int cobj_new(struct jv v, const struct resource *r, struct item **ret)
+/* Room for the names and `more` bytes; *ret_at is where these go. */
+static int item_new(struct jv v, size_t more, struct item **ret, char **ret_at)
 {
-	AUTO_BUF struct buf head = {0};
-	struct jv meta = jv_get(v, "metadata");
-	struct str ns = jv_raw_str(jv_get(meta, "namespace"));
-	struct str name = jv_raw_str(jv_get(meta, "name")), uid = jv_raw_str(jv_get(meta, "uid"));
-	int64_t rv = jv_int(jv_get(meta, "resourceVersion"), -1);
+	struct str ns = {0}, name = {0}, uid = {0};
+	int64_t rv = -1;
+	jv_each (it, jv_get(v, "metadata")) {
+		if (str_eqz(it.key, "namespace"))
+			ns = jv_raw_str(it.v);
+		else if (str_eqz(it.key, "name"))
+			name = jv_raw_str(it.v);
+		else if (str_eqz(it.key, "uid"))
+			uid = jv_raw_str(it.v);
+		else if (str_eqz(it.key, "resourceVersion"))
+			rv = jv_int(it.v, -1);
+	}
 	if (!name.n || rv < 0)
 		return -EBADMSG;
-	missing_head(v, r, &head);
-	struct str body = jv_bytes(v);
-	if (head.err)
-		return -ENOMEM;
-	struct item *it = malloc(sizeof(*it) + ns.n + name.n + uid.n + head.len + body.n + 4);
+	struct item *it = malloc(sizeof(*it) + ns.n + name.n + uid.n + 3 + more);
 	if (!it)
 		return -ENOMEM;
 	char *at = (char *)(it + 1);
@@ -61,6 +65,23 @@ int cobj_new(struct jv v, const struct resource *r, struct item **ret)
 	it->c.ns = put(&at, ns);
 	it->c.name = put(&at, name);
 	it->c.uid = put(&at, uid);
+	*ret = it;
+	*ret_at = at;
+	return 0;
+}
+
+int cobj_new(struct jv v, const struct resource *r, struct item **ret)
+{
+	AUTO_BUF struct buf head = {0};
+	struct str body = jv_bytes(v);
+	struct item *it;
+	char *at;
+	missing_head(v, r, &head);
+	if (head.err || jv_type(v) != JV_OBJECT)
+		return head.err ? head.err : -EBADMSG;
+	int rc = item_new(v, head.len + body.n + 1, &it, &at);
+	if (rc < 0)
+		return rc;
 	it->c.json = (struct str){at, head.len + body.n};
 	*at++ = '{';
 	if (head.len)
@@ -70,4 +91,10 @@ int cobj_new(struct jv v, const struct resource *r, struct item **ret)
 	it->c.v = jv_of(it->c.json);
 	*ret = it;
 	return 0;
+}
+
+int cobj_new_lean(struct jv v, struct item **ret)
+{
+	char *at;
+	return item_new(v, 0, ret, &at);
 }

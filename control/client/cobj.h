@@ -16,5 +16,7 @@ struct item {
 /* From an object's JSON; kind and apiVersion are filled in where the server left them out (list
  * items). -EBADMSG without metadata.name or resourceVersion; -ENOMEM. */
 int cobj_new(struct jv v, const struct resource *r, struct item **ret);
+/* The same without the bytes: json and v stay empty. */
+int cobj_new_lean(struct jv v, struct item **ret);
 
 #endif

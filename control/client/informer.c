@@ -41,6 +41,7 @@ struct informer {
 	struct buf path, selectors; /* "/api/v1/pods", "&labelSelector=..." */
 	void *(*decode)(struct jv v);
 	void (*free_decoded)(void *);
+	bool lean;
 	void (*on_synced)(void *arg);
 	void (*on_error)(void *arg, const struct err *e);
 	void *arg;
@@ -117,8 +118,8 @@ static void drop(struct informer *i, struct str key)
 	cobj_unref(&it->c);
 }
 
-/* Takes over new. */
-static int store(struct informer *i, struct item *new, struct str key)
+/* Takes over new; v: the object as it came. */
+static int store(struct informer *i, struct item *new, struct jv v, struct str key)
 {
 	struct item *old = htab_get(i->items, key);
 	void *was = NULL;
@@ -127,7 +128,7 @@ static int store(struct informer *i, struct item *new, struct str key)
 		old = NULL;
 	}
 	if (i->decode)
-		new->c.decoded = i->decode(new->c.v);
+		new->c.decoded = i->decode(i->lean ? v : new->c.v);
 	new->c.free_decoded = i->free_decoded;
 	if (ns_insert(i, new) < 0 || htab_put(i->items, key, new, &was) < 0) {
 		if (!list_empty(&new->in_ns))
@@ -147,7 +148,7 @@ static int accept_object(struct informer *i, struct jv v)
 {
 	AUTO_BUF struct buf kb = {0};
 	struct item *new;
-	int r = cobj_new(v, i->r, &new);
+	int r = i->lean ? cobj_new_lean(v, &new) : cobj_new(v, i->r, &new);
 	if (r < 0)
 		return r;
 	struct str key = key_of(&new->c, &kb);
@@ -159,7 +160,7 @@ static int accept_object(struct informer *i, struct jv v)
 		cobj_unref(&new->c);
 		return kb.err;
 	}
-	return store(i, new, key);
+	return store(i, new, v, key);
 }
 
 /* What the list that has just ended did not have. */
@@ -419,6 +420,7 @@ int informer_start(const struct informer_config *c, struct informer **ret, struc
 	i->r = c->resource;
 	i->decode = c->decode;
 	i->free_decoded = c->free_decoded;
+	i->lean = c->lean && c->decode;
 	i->on_synced = c->on_synced;
 	i->on_error = c->on_error;
 	i->arg = c->arg;

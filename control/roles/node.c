@@ -137,7 +137,8 @@ static int agent_up(const struct node_opts *o, struct agent_run *a, struct err *
 		.service_cidr = o->service_cidr,
 		.cluster_cidr = o->cluster_cidr,
 		.host_cgroup = strcmp(o->host_cgroup, "none") == 0 ? NULL : o->host_cgroup,
-		.metrics_addr = "0.0.0.0:10249"};
+		.metrics_addr = "0.0.0.0:10249",
+		.health_addr = "0.0.0.0:10256"};
 	a->loop = loop_new();
 	if (!a->loop)
 		return err_set(e, errno, NULL, "event loop");

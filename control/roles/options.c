@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Table-driven command-line options. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include "roles/options.h"
@@ -24,12 +25,13 @@ int options_parse(const char *role, const struct option_row *rows, size_t n, int
 		while (row < n && (strlen(rows[row].name) != len ||
 					  strncmp(rows[row].name, argv[i], len) != 0))
 			row++;
-		if (row == n || (!eq && i + 1 >= argc)) {
+		bool flag = row < n && !rows[row].arg[0];
+		if (row == n || (!eq && !flag && i + 1 >= argc)) {
 			(void)fprintf(stderr, "xebec %s: %s '%s'; see --help\n", role,
 				row == n ? "unknown option" : "no value for", argv[i]);
 			return 2;
 		}
-		const char *value = eq ? eq + 1 : argv[++i];
+		const char *value = eq ? eq + 1 : flag ? "true" : argv[++i];
 		(void)memcpy((char *)into + rows[row].offset, &value, sizeof(value));
 	}
 	return 0;

@@ -8,8 +8,8 @@
 
 struct option_row {
 	const char *name;
-	size_t offset; /* of a const char * in the struct */
-	const char *arg, *text;
+	size_t offset;		/* of a const char * in the struct */
+	const char *arg, *text; /* arg "": a flag, stored as "true" */
 };
 /* 0, 2 on bad usage (said on stderr), -1 when --help was printed. */
 int options_parse(const char *role, const struct option_row *rows, size_t n, int argc, char **argv,

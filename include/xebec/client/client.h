@@ -109,6 +109,8 @@ struct informer_config {
 	void *(*decode)(struct jv
 			v); /* optional small struct, stored in cobj.decoded; NULL return is fine */
 	void (*free_decoded)(void *);
+	/* What decode made is enough: the bytes are not kept (cobj.json and .v are empty). */
+	bool lean;
 	/* old NULL = added; new NULL = deleted. Both borrowed. */
 	void (*on_event)(void *arg, struct cobj *old, struct cobj *new);
 	void (*on_synced)(void *arg); /* once, after the first complete list was delivered */
