@@ -156,7 +156,7 @@ INLINE int lb_choose(struct choice *c, const struct pkt *p, bool external, __u32
 	c->svc = svc_row(fe.svc);
 	if (!c->svc || READ_ONCE(c->svc->gen) != fe.gen)
 		return -DROP_STALE;
-	if (external && (c->svc->flags & SVC_SRC_RANGE) && fe.kind == FE_LB && !src_allowed(c, p))
+	if ((c->svc->flags & SVC_SRC_RANGE) && fe.kind == FE_LB && !src_allowed(c, p))
 		return -DROP_SRC_RANGE;
 	return pick(c, p, external, now);
 }

@@ -2,6 +2,7 @@
 """Network namespaces for tests: nodes, pods and a client on one bridge, with no way out. Workers are
 processes inside a namespace that serve or make connections on command."""
 import atexit, json, os, shutil, subprocess, sys, tempfile
+from kubeproxy import ruleset
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -125,6 +126,40 @@ class Lab:
             subprocess.run(["ip", "netns", "del", ns])
         subprocess.run(["umount", self.bpffs])
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class NftLab(Lab):
+    """The same with plain kernel routing and kube-proxy's rules instead of Xebec."""
+
+    def node(self, name, ip):
+        ns = self.space(name)
+        self.plug(ns, ip)
+        self.nodes[name] = (ns, ip)
+        self.on(ns, "sh", "-c", "cd /proc/sys/net/ipv4; echo 1 >ip_forward; echo 0 >icmp_ratelimit; "
+                "for c in all default; do echo 0 >conf/$c/rp_filter; echo 0 >conf/$c/send_redirects; done")
+        # real nodes have a default route: without one their own sockets could not even try
+        self.on(ns, "ip", "route", "add", SVC, "via", "172.31.99.1")
+        self.workers[name] = Worker(ns)
+
+    def pod(self, node, name, ip):
+        ns, host = self.space(name), self.nodes[node][0]
+        self.on(host, "ip", "link", "add", f"v{name}", "type", "veth", "peer", "name", "eth0", "netns", ns)
+        self.on(host, "ip", "link", "set", f"v{name}", "address", "02:00:00:00:00:01")
+        self.on(host, "ip", "link", "set", f"v{name}", "up")
+        self.on(host, "ip", "route", "add", ip, "dev", f"v{name}")
+        self.on(ns, "ip", "addr", "add", f"{ip}/32", "dev", "eth0")
+        self.on(ns, "ip", "link", "set", "eth0", "up")
+        self.on(ns, "ip", "route", "add", "169.254.1.1", "dev", "eth0")
+        self.on(ns, "ip", "neigh", "add", "169.254.1.1", "lladdr", "02:00:00:00:00:01", "dev", "eth0", "nud", "permanent")
+        self.on(ns, "ip", "route", "add", "default", "via", "169.254.1.1")
+        self.workers[name] = Worker(ns)
+
+    def services(self, objects):
+        for name, (ns, _) in self.nodes.items():
+            path = os.path.join(self.dir, f"{name}.nft")
+            with open(path, "w") as f:
+                f.write(ruleset(objects, name, SVC, PODS))
+            self.on(ns, "nft", "-f", path)
 
 
 class Tap:

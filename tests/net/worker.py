@@ -75,6 +75,23 @@ def op_ask(addr, port, kind="tcp", n=1, size=0, timeout=3):
     return dict(names=names, peers=peers, errors=errors, got=got, took=time.monotonic() - t)
 
 
+def op_probe(addr, port, kind="tcp", n=1, timeout=1.0):
+    """What a client finds there: refused, silence, or who answers and as whom they see the client."""
+    names, peers = set(), set()
+    for _ in range(n):
+        try:
+            name, peer, _ = one(kind, addr, port, 0, timeout)
+            names.add(name)
+            peers.add(peer)
+        except ConnectionRefusedError:
+            return dict(found="refused" if not names else "refused at times")
+        except TimeoutError:
+            return dict(found="silence" if not names else "silence at times")
+        except OSError as e:
+            return dict(found=os.strerror(e.errno) if e.errno else str(e))
+    return dict(found="answer", names=sorted(names), peers=sorted(peers))
+
+
 def op_hold(key, addr, port):
     c = socket.create_connection((addr, port), 3)
     c.settimeout(5)
