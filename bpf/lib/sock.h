@@ -196,7 +196,10 @@ INLINE int sk_service(struct sk_choice *c, const struct sk_addr *d)
 	c->to.proto = d->proto;
 	c->to.family = d->family;
 	c->svc = bpf_map_lookup_elem(&svc_tab, &fe.svc);
-	return c->svc && READ_ONCE(c->svc->gen) == fe.gen ? 0 : -DROP_STALE;
+	if (!c->svc || READ_ONCE(c->svc->gen) != fe.gen)
+		return -DROP_STALE;
+	/* Source ranges are judged by the packet: here the source address is not chosen yet. */
+	return fe.kind == FE_LB && (c->svc->flags & SVC_SRC_RANGE) ? 1 : 0;
 }
 
 /* ------------------------------------------------------------------ connected sockets */

@@ -3,13 +3,13 @@
 """The same services twice: in Xebec's maps, and as kube-proxy's nftables rules in a twin of the same two nodes.
 The same clients ask at the same addresses; what they find, who answers and as whom they are seen must agree.
 Where Xebec differs on purpose, `agree` says how and why."""
-import os, shutil, subprocess
-from netlab import Lab, NftLab, Tap
+import atexit, os, shutil, subprocess
+from netlab import Lab, NftLab, Tap, Worker
 
 N1, N2, CLIENT = "172.31.99.2", "172.31.99.3", "172.31.99.100"
 A, B, C = "10.244.1.10", "10.244.1.11", "10.244.2.10"
-OWN = dict(a=A, b=B, c=C, n1=N1, n2=N2, cl=CLIENT)
-CLIENTS = ("a", "c", "n1", "n2", "cl")
+OWN = dict(a=A, b=B, c=C, n1=N1, n2=N2, s1=N1, cl=CLIENT)
+CLIENTS = ("a", "c", "n1", "n2", "s1", "cl")  # s1: a process of n1 whose sockets are translated at connect()
 PODS = dict(a=(A, "n1"), b=(B, "n1"), c=(C, "n2"), n1=(N1, "n1"), n2=(N2, "n2"))
 READY, TERM, GONE = dict(ready=True), dict(ready=False, serving=True, terminating=True), dict(ready=False, serving=False, terminating=True)
 
@@ -61,7 +61,7 @@ fronts.append(("no such service", "unallocated", "10.96.200.1", 80))
 fronts.append(("no such node port", "node", N1, 31999))
 
 
-def build(lab):
+def build(lab, cgroup=None):
     lab.node("n1", N1)
     lab.node("n2", N2)
     lab.host("cl", CLIENT)
@@ -75,6 +75,8 @@ def build(lab):
         lab.workers[name].call("serve", name=name, port=8080)
     for name in ("n1", "n2"):
         lab.workers[name].call("serve", name=name, port=9100)
+    lab.cgroup = cgroup
+    lab.workers["s1"] = Worker(lab.nodes["n1"][0], cgroup)
     lab.services(objects)
 
 
@@ -141,12 +143,23 @@ def usable():
     return check.returncode == 0
 
 
+def group_end():
+    if "s1" in xebec.workers:
+        xebec.workers["s1"].p.kill()
+        xebec.workers["s1"].p.wait()
+    os.rmdir(group)
+
+
 if not usable():
     print("ok 1 # SKIP nftables does not work here\n1..1")
     os._exit(0)
 tap = Tap()
 xebec, rules = Lab("dif"), NftLab("kpx")
-build(xebec)
+root = "/sys/fs/cgroup" if os.path.exists("/sys/fs/cgroup/cgroup.procs") else "/sys/fs/cgroup/unified"
+group = f"{root}/{xebec.tag}"
+os.mkdir(group)
+atexit.register(group_end)
+build(xebec, group)
 build(rules)
 for name, kind, addr, port in fronts:
     tap.check(f"{name}: {kind} {addr}:{port}", lambda: compare(name, kind, addr, port))
