@@ -3,189 +3,10 @@
  * removal of what a manager no longer applies. */
 #include <errno.h>
 #include "api/apply.h"
-#include "api/fieldset.h"
+#include "api/managed.h"
 #include "xebec/base/timefmt.h"
 
-#define MANAGERS_MAX	64
-#define UPDATERS_MAX	10 /* older ones are folded into one */
-#define FIRST_MANAGER	"before-first-apply"
-#define ANCIENT_MANAGER "ancient-changes"
-
-struct owner {							/* one entry of managedFields */
-	const char *manager, *operation, *version, *time, *sub; /* borrowed from `entry` */
-	json_t *entry, *set, *before; /* set: now; before: as it was read */
-};
-struct owners {
-	struct owner v[MANAGERS_MAX + 2];
-	size_t n;
-};
-
-static void owners_free(struct owners *o)
-{
-	for (size_t i = 0; i < o->n; i++) {
-		json_decref(o->v[i].entry);
-		json_decref(o->v[i].set);
-		json_decref(o->v[i].before);
-	}
-}
-
-/* Takes over entry and set. */
-static struct owner *owners_add(struct owners *all, json_t *entry, json_t *set)
-{
-	struct owner *o = &all->v[all->n++];
-	*o = (struct owner){.entry = entry, .set = set, .before = json_deep_copy(set)};
-	o->manager = json_str(entry, "manager", "");
-	o->operation = json_str(entry, "operation", "");
-	o->version = json_str(entry, "apiVersion", "");
-	o->time = json_str(entry, "time", "");
-	o->sub = json_str(entry, "subresource", "");
-	return o;
-}
-
-static void owners_read(const json_t *obj, struct owners *all)
-{
-	size_t i;
-	json_t *e;
-	json_array_foreach (json_at(obj, "metadata.managedFields"), i, e)
-		if (json_is_object(e) && all->n < MANAGERS_MAX)
-			owners_add(
-				all, json_incref(e), fieldset_read(json_object_get(e, "fieldsV1")));
-}
-
-static struct owner *owners_find(struct owners *all, const char *operation, const char *manager,
-	const char *version, const char *sub)
-{
-	for (size_t i = 0; i < all->n; i++) {
-		struct owner *o = &all->v[i];
-		if (strcmp(o->manager, manager) == 0 && strcmp(o->operation, operation) == 0 &&
-			strcmp(o->sub, sub) == 0 &&
-			(*operation == 'A' || strcmp(o->version, version) == 0))
-			return o;
-	}
-	return NULL;
-}
-
-static json_t *new_entry(const char *operation, const char *manager, const char *version,
-	const char *sub, int64_t now)
-{
-	char text[21];
-	time_rfc3339(now, text);
-	json_t *e = json_pack("{s:s,s:s,s:s,s:s,s:s}", "manager", manager, "operation", operation,
-		"apiVersion", version, "time", text, "fieldsType", "FieldsV1");
-	if (*sub)
-		(void)json_object_set_new(e, "subresource", json_string(sub));
-	return e;
-}
-
-static struct owner *owners_get(
-	struct owners *all, const char *operation, const char *version, const struct apply_opts *o)
-{
-	struct owner *w = owners_find(all, operation, o->manager, version, o->sub);
-	if (w)
-		return w;
-	return owners_add(
-		all, new_entry(operation, o->manager, version, o->sub, o->now_ns), json_object());
-}
-
-/* --- writing managedFields --- */
-static int owner_order(const void *a, const void *b)
-{
-	const struct owner *x = a, *y = b;
-	int r = strcmp(x->operation, y->operation);
-	if (r == 0)
-		r = strcmp(x->time, y->time);
-	if (r == 0)
-		r = strcmp(x->manager, y->manager);
-	return r ? r : strcmp(x->sub, y->sub);
-}
-
-/* Folds the oldest updaters into one when there are too many. */
-static void cap_updaters(struct owners *all)
-{
-	size_t updaters = 0;
-	for (size_t i = 0; i < all->n; i++)
-		updaters += *all->v[i].operation == 'U' && !fieldset_empty(all->v[i].set);
-	struct owner *into = NULL;
-	for (size_t i = 0; i < all->n && updaters > UPDATERS_MAX; i++) {
-		struct owner *o = &all->v[i];
-		if (*o->operation != 'U' || fieldset_empty(o->set))
-			continue;
-		if (!into) {
-			(void)json_object_set_new(
-				o->entry, "manager", json_string(ANCIENT_MANAGER));
-			o->manager = ANCIENT_MANAGER;
-			into = o;
-			continue;
-		}
-		fieldset_add(into->set, o->set);
-		(void)json_object_clear(o->set);
-		updaters--;
-	}
-}
-
-/* Sets hold what fields were when they were built: only their text form compares. */
-static bool unchanged(const struct owner *o)
-{
-	AUTO_JSON json_t *a = fieldset_write(o->set), *b = fieldset_write(o->before);
-	return json_equal(a, b);
-}
-
-static void owners_write(struct owners *all, json_t *obj, int64_t now)
-{
-	json_t *list = json_array(), *meta = json_make(obj, "metadata");
-	char text[21];
-	time_rfc3339(now, text);
-	for (size_t i = 0; i < all->n; i++) {
-		struct owner *o = &all->v[i];
-		if (unchanged(o))
-			continue;
-		(void)json_object_set_new(o->entry, "time", json_string(text));
-		o->time = json_str(o->entry, "time", "");
-	}
-	qsort(all->v, all->n, sizeof(all->v[0]), owner_order);
-	cap_updaters(all);
-	for (size_t i = 0; i < all->n; i++) {
-		struct owner *o = &all->v[i];
-		if (fieldset_empty(o->set))
-			continue;
-		(void)json_object_set_new(o->entry, "fieldsV1", fieldset_write(o->set));
-		(void)json_array_append(list, o->entry);
-	}
-	if (json_array_size(list) && meta)
-		(void)json_object_set_new(meta, "managedFields", list);
-	else {
-		json_decref(list);
-		(void)json_object_del(meta, "managedFields");
-	}
-}
-
-/* --- what belongs to nobody --- */
-static void strip(const struct kind *k, json_t *set, const char *sub)
-{
-	static const char *const top[] = {"f:apiVersion", "f:kind"};
-	static const char *const meta[] = {"f:name", "f:namespace", "f:creationTimestamp",
-		"f:selfLink", "f:uid", "f:generation", "f:managedFields", "f:resourceVersion", "."};
-	json_t *m = json_object_get(set, "f:metadata");
-	for (size_t i = 0; i < ARRAY_LEN(top); i++)
-		(void)json_object_del(set, top[i]);
-	for (size_t i = 0; m && i < ARRAY_LEN(meta); i++)
-		(void)json_object_del(m, meta[i]);
-	if (m && fieldset_empty(m))
-		(void)json_object_del(set, "f:metadata");
-	if (strcmp(sub, "status") == 0)
-		(void)json_object_del(set, "f:spec");
-	else if (!*sub && k->subresources & SUB_STATUS)
-		(void)json_object_del(set, "f:status");
-}
-
-static int set_of(const struct kind *k, const json_t *obj, const char *sub, bool strict,
-	json_t **ret, struct err *e)
-{
-	int r = fieldset_of(k->type, obj, strict, ret, e);
-	if (r == 0)
-		strip(k, *ret, sub);
-	return r;
-}
+#define FIRST_MANAGER "before-first-apply"
 
 /* --- merging --- */
 static json_t *merge_object(const struct type *t, const json_t *live, const json_t *config);
@@ -198,23 +19,10 @@ static json_t *merge_one(const struct field *f, const json_t *live, const json_t
 	return json_deep_copy(config);
 }
 
-/* The elements of a list by their path elements; NULL where one has no key. */
-static json_t *index_list(const struct field *f, const json_t *list)
-{
-	json_t *index = json_object(), *v;
-	size_t i;
-	json_array_foreach ((json_t *)(uintptr_t)list, i, v) {
-		AUTO_BUF struct buf pe = {0};
-		if (fieldset_element(f, v, &pe, NULL) == 0 && !json_object_get(index, pe.p))
-			(void)json_object_set(index, pe.p, v);
-	}
-	return index;
-}
-
 /* What only live has stays where it stands; what config has follows config's order. */
 static json_t *merge_list(const struct field *f, const json_t *live, const json_t *config)
 {
-	AUTO_JSON json_t *in_live = index_list(f, live), *in_config = index_list(f, config);
+	AUTO_JSON json_t *in_live = fieldset_index(f, live), *in_config = fieldset_index(f, config);
 	json_t *out = json_array(), *v;
 	size_t l = 0, r;
 	json_array_foreach ((json_t *)(uintptr_t)config, r, v) {
@@ -364,11 +172,14 @@ static void add_conflict(void *arg, const char *path)
 }
 
 /* Other managers lose what changes; without force that is a conflict. */
-static int take_over(struct owners *all, const struct owner *mine, const json_t *touched,
-	const json_t *gone, bool force, struct causes *c, struct err *e)
+static int take_over(struct owners *all, const struct owner *mine, const struct fieldset_diff *d,
+	bool force, struct causes *c, struct err *e)
 {
 	AUTO_BUF struct buf text = {0};
 	struct conflict_sink sink = {.c = c, .text = &text};
+	AUTO_JSON json_t *touched = json_object();
+	fieldset_add(touched, d->added);
+	fieldset_add(touched, d->changed);
 	for (size_t i = 0; i < all->n; i++) {
 		struct owner *o = &all->v[i];
 		if (o == mine)
@@ -378,31 +189,11 @@ static int take_over(struct owners *all, const struct owner *mine, const json_t 
 		if (!force)
 			fieldset_each(lost, add_conflict, &sink);
 		fieldset_remove(o->set, lost);
-		fieldset_remove(o->set, gone);
+		fieldset_remove(o->set, d->removed);
 	}
 	if (sink.n)
 		return err_set(e, EEXIST, "Conflict", "Apply failed with %zu conflict%s%s", sink.n,
 			sink.n > 1 ? "s" : "", text.p);
-	return 0;
-}
-
-/* touched: added or changed between the two; gone: removed. */
-static int compare(const struct kind *k, const json_t *live, const json_t *now, const char *sub,
-	json_t **touched, json_t **gone, struct err *e)
-{
-	AUTO_JSON json_t *a = NULL, *b = NULL, *changed = NULL;
-	int r = set_of(k, live, sub, false, &a, e);
-	if (r == 0)
-		r = set_of(k, now, sub, false, &b, e);
-	if (r != 0)
-		return r;
-	changed = fieldset_changed(a, b);
-	*gone = json_object();
-	fieldset_add(*gone, a);
-	fieldset_remove(*gone, b);
-	*touched = STEAL(b);
-	fieldset_remove(*touched, a);
-	fieldset_add(*touched, changed);
 	return 0;
 }
 
@@ -431,13 +222,42 @@ int apply_decode(const struct kind *k, struct str body, json_t **ret, struct err
 static int first_apply(const struct kind *k, const json_t *live, const char *version,
 	struct owners *all, int64_t now, struct err *e)
 {
-	json_t *set = NULL;
+	struct fieldset_diff d = {0};
 	if (!live || all->n)
 		return 0;
-	int r = set_of(k, live, "", false, &set, e);
+	int r = owners_diff(k, NULL, live, "", &d);
+	if (r == 0) {
+		fieldset_add(d.added, d.changed);
+		owners_add(all, owners_entry("Update", FIRST_MANAGER, version, "", now),
+			json_incref(d.added));
+	} else {
+		(void)err_set(e, ENOMEM, "InternalError", "out of memory");
+	}
+	fieldset_diff_free(&d);
+	return r;
+}
+
+/* The manager's fields become those of config; *last: what it held before. */
+static int claim(const struct kind *k, const json_t *config, const struct apply_opts *o,
+	struct owners *all, struct owner **ret, json_t **last, struct err *e)
+{
+	char version[256];
+	json_t *mine = NULL;
+	kind_api_version(k, version);
+	int r = fieldset_of(k->type, config, true, &mine, e);
 	if (r != 0)
 		return r;
-	owners_add(all, new_entry("Update", FIRST_MANAGER, version, "", now), set);
+	owners_strip(k, mine, o->sub);
+	struct owner *me = owners_get(all, "Apply", version, o);
+	if (!me) {
+		json_decref(mine);
+		return err_set(e, ENOMEM, "InternalError", "too many field managers");
+	}
+	*last = me->set;
+	me->set = mine;
+	(void)json_object_set_new(me->entry, "apiVersion", json_string(version));
+	me->version = json_str(me->entry, "apiVersion", "");
+	*ret = me;
 	return 0;
 }
 
@@ -446,23 +266,27 @@ static int apply_into(const struct kind *k, const json_t *live, const json_t *co
 	struct err *e)
 {
 	char version[256];
-	AUTO_JSON json_t *mine = NULL, *touched = NULL, *gone = NULL, *last = NULL, *held = NULL;
+	AUTO_JSON json_t *last = NULL, *held = NULL;
+	struct fieldset_diff d = {0};
+	struct owner *me = NULL;
 	kind_api_version(k, version);
-	int r = set_of(k, config, o->sub, true, &mine, e);
+	int r = first_apply(k, live, version, all, o->now_ns, e);
 	if (r == 0)
-		r = first_apply(k, live, version, all, o->now_ns, e);
+		r = claim(k, config, o, all, &me, &last, e);
 	if (r != 0)
 		return r;
-	struct owner *me = owners_get(all, "Apply", version, o);
-	last = me->set;
-	me->set = STEAL(mine);
-	(void)json_object_set_new(me->entry, "apiVersion", json_string(version));
-	me->version = json_str(me->entry, "apiVersion", "");
 	held = held_by_all(all);
 	prune_object(k->type, merged, last, held);
-	r = compare(k, live, merged, o->sub, &touched, &gone, e);
+	if (!live) /* nobody else is there to lose anything */
+		return owners_touch(me, o->now_ns), 0;
+	r = owners_diff(k, live, merged, o->sub, &d);
 	if (r == 0)
-		r = take_over(all, me, touched, gone, o->force, c, e);
+		r = take_over(all, me, &d, o->force, c, e);
+	else
+		(void)err_set(e, ENOMEM, "InternalError", "out of memory");
+	if (r == 0 && !fieldset_same(last, me->set))
+		owners_touch(me, o->now_ns);
+	fieldset_diff_free(&d);
 	return r;
 }
 
@@ -475,10 +299,10 @@ int apply_config(const struct kind *k, const json_t *live, const json_t *config,
 	struct owners all = {0};
 	if (!merged)
 		return err_set(e, ENOMEM, "InternalError", "out of memory");
-	owners_read(live, &all);
+	owners_read(json_at(live, "metadata.managedFields"), &all);
 	int r = apply_into(k, live, config, o, &all, c, merged, e);
 	if (r == 0) {
-		owners_write(&all, merged, o->now_ns);
+		owners_write(&all, merged);
 		*ret = STEAL(merged);
 	}
 	owners_free(&all);
@@ -492,24 +316,40 @@ static bool forget(const json_t *obj)
 	return json_array_size(list) == 1 && json_object_size(json_array_get(list, 0)) == 0;
 }
 
+/* The entries that the request left, or, where it says nothing of them, those of before. A
+ * subresource changes them only by what it writes. */
+static void known_owners(
+	const json_t *live, const json_t *obj, const struct apply_opts *o, struct owners *all)
+{
+	if (*o->sub || !json_array_size(json_at(obj, "metadata.managedFields")))
+		owners_read(json_at(live, "metadata.managedFields"), all);
+	else if (!forget(obj))
+		owners_read(json_at(obj, "metadata.managedFields"), all);
+}
+
 void apply_track(const struct kind *k, const json_t *live, json_t *obj, const struct apply_opts *o)
 {
 	char version[256];
-	AUTO_JSON json_t *touched = NULL, *gone = NULL;
+	struct fieldset_diff d = {0};
 	struct owners all = {0};
 	json_t *meta = json_make(obj, "metadata");
-	if (!live || !json_at(live, "metadata.managedFields") || forget(obj)) {
+	known_owners(live, obj, o, &all);
+	if (live && !all.n) { /* forgotten, or from before anybody kept track */
 		(void)json_object_del(meta, "managedFields");
 		return;
 	}
 	kind_api_version(k, version);
-	owners_read(live, &all);
-	if (compare(k, live, obj, o->sub, &touched, &gone, NULL) == 0) {
-		struct owner *me = owners_get(&all, "Update", version, o);
-		(void)take_over(&all, me, touched, gone, true, NULL, NULL);
-		fieldset_add(me->set, touched);
-		fieldset_remove(me->set, gone);
+	if (owners_diff(k, live, obj, o->sub, &d) == 0) {
+		(void)take_over(&all, NULL, &d, true, NULL, NULL);
+		fieldset_add(d.added, d.changed);
+		struct owner *me =
+			fieldset_empty(d.added) ? NULL : owners_get(&all, "Update", version, o);
+		if (me) {
+			fieldset_add(me->set, d.added);
+			owners_touch(me, o->now_ns);
+		}
 	}
-	owners_write(&all, obj, o->now_ns);
+	fieldset_diff_free(&d);
+	owners_write(&all, obj);
 	owners_free(&all);
 }

@@ -19,8 +19,9 @@ int apply_decode(const struct kind *k, struct str body, json_t **ret, struct err
  * managers own what would change and force is not set. */
 int apply_config(const struct kind *k, const json_t *live, const json_t *config,
 	const struct apply_opts *o, struct causes *c, json_t **ret, struct err *e);
-/* After defaulting of a POST, PUT or PATCH by other means: sets obj's managedFields from live's.
- * Objects that nobody ever applied carry none: their first apply records what was there under
+/* After defaulting of a POST (live NULL), PUT or PATCH by other means, before admission: sets obj's
+ * managedFields from live's, or from its own where the request edits them ([{}]: forget them).
+ * Objects that carry none stay so: their first apply records what was there under
  * "before-first-apply". */
 void apply_track(const struct kind *k, const json_t *live, json_t *obj, const struct apply_opts *o);
 

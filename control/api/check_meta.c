@@ -91,6 +91,24 @@ static void check_finalizers(struct causes *c, const struct fpath *p, const json
 		v_invalid(c, p, list, "finalizer orphan and foregroundDeletion cannot be both set");
 }
 
+static void check_managed(struct causes *c, const struct fpath *p, const json_t *list)
+{
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *m = json_array_get(list, i);
+		const struct fpath *ep = P_INDEX(p, i);
+		const char *op = jstr(m, "operation"), *type = jstr(m, "fieldsType");
+		if (strcmp(op, "Apply") != 0 && strcmp(op, "Update") != 0)
+			v_invalid_str(
+				c, P_NAME(ep, "operation"), op, "must be `Apply` or `Update`");
+		if (*type && strcmp(type, "FieldsV1") != 0)
+			v_invalid_str(c, P_NAME(ep, "fieldsType"), type, "must be `FieldsV1`");
+		if (strlen(jstr(m, "manager")) > 128)
+			v_too_long(c, P_NAME(ep, "manager"), 128);
+		if (strlen(jstr(m, "subresource")) > 256)
+			v_too_long(c, P_NAME(ep, "subresource"), 256);
+	}
+}
+
 static void check_name(struct causes *c, const struct fpath *p, const json_t *meta, format_fn *f)
 {
 	const char *name = jstr(meta, "name"), *base = jstr(meta, "generateName");
@@ -169,6 +187,7 @@ void v_object_meta(struct causes *c, const struct fpath *p, const json_t *meta, 
 	check_annotations(c, P_NAME(p, "annotations"), jget(meta, "annotations"));
 	check_owners(c, P_NAME(p, "ownerReferences"), jget(meta, "ownerReferences"));
 	check_finalizers(c, P_NAME(p, "finalizers"), jget(meta, "finalizers"));
+	check_managed(c, P_NAME(p, "managedFields"), jget(meta, "managedFields"));
 	if (old)
 		check_meta_update(c, p, meta, old);
 }

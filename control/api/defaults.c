@@ -51,7 +51,7 @@ static json_t *default_value(const char *text)
 	return json_parse(str_of(text), &v, NULL) == 0 ? v : NULL;
 }
 
-static json_t *always_value(const struct field *f)
+json_t *dflt_always(const struct field *f)
 {
 	if (f->shape != SHAPE_ONE)
 		return json_null();
@@ -88,7 +88,7 @@ static void complete_member(const struct field *f, json_t *o)
 		v = NULL;
 	if (v)
 		return;
-	json_t *set = f->dflt ? default_value(f->dflt) : f->always ? always_value(f) : NULL;
+	json_t *set = f->dflt ? default_value(f->dflt) : f->always ? dflt_always(f) : NULL;
 	if (set)
 		(void)json_object_set_new_nocheck(o, f->name, set);
 }

@@ -20,6 +20,8 @@ json_t *dflt_get(const json_t *o, const char *member);
 const char *dflt_str(const json_t *o, const char *member); /* "" when absent */
 /* Sets the member when absent; takes over value. */
 void dflt_set(json_t *o, const char *member, json_t *value);
+/* The value of a field that is written even when nobody set it. */
+json_t *dflt_always(const struct field *f);
 void dflt_type(const struct type *t, json_t *obj); /* the walk over one object */
 
 #endif

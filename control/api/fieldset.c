@@ -66,6 +66,18 @@ int fieldset_element(const struct field *f, const json_t *element, struct buf *o
 			       "element of list '%s' has none of its key fields", f->name);
 }
 
+json_t *fieldset_index(const struct field *f, const json_t *list)
+{
+	json_t *index = json_object(), *v;
+	size_t i;
+	json_array_foreach ((json_t *)(uintptr_t)list, i, v) {
+		AUTO_BUF struct buf pe = {0};
+		if (fieldset_element(f, v, &pe, NULL) == 0 && !json_object_get(index, pe.p))
+			(void)json_object_set_nocheck(index, pe.p, v);
+	}
+	return index;
+}
+
 /* --- building --- */
 struct walk {
 	bool strict;
@@ -218,6 +230,20 @@ bool fieldset_empty(const json_t *set)
 	return json_object_size(set) == 0;
 }
 
+bool fieldset_same(const json_t *a, const json_t *b)
+{
+	const char *key;
+	json_t *v;
+	if (json_object_size(a) != json_object_size(b))
+		return false;
+	json_object_foreach ((json_t *)(uintptr_t)a, key, v) {
+		const json_t *other = json_object_get(b, key);
+		if (!other || (strcmp(key, ".") != 0 && !fieldset_same(v, other)))
+			return false;
+	}
+	return true;
+}
+
 void fieldset_add(json_t *a, const json_t *b)
 {
 	const char *key;
@@ -255,8 +281,7 @@ void fieldset_remove(json_t *a, const json_t *b)
 	}
 }
 
-/* Members of both; with `differ` only those whose values are not equal. */
-static json_t *intersect(const json_t *a, const json_t *b, bool differ)
+json_t *fieldset_both(const json_t *a, const json_t *b)
 {
 	json_t *out = json_object(), *v;
 	const char *key;
@@ -265,24 +290,14 @@ static json_t *intersect(const json_t *a, const json_t *b, bool differ)
 		if (!other)
 			continue;
 		if (strcmp(key, ".") == 0)
-			in = differ && json_equal(v, other) ? NULL : json_incref(v);
+			in = json_incref(v);
 		else
-			in = intersect(v, other, differ);
+			in = fieldset_both(v, other);
 		if (in && (*key == '.' || !fieldset_empty(in)))
 			(void)json_object_set(out, key, in);
 		json_decref(in);
 	}
 	return out;
-}
-
-json_t *fieldset_both(const json_t *a, const json_t *b)
-{
-	return intersect(a, b, false);
-}
-
-json_t *fieldset_changed(const json_t *a, const json_t *b)
-{
-	return intersect(a, b, true);
 }
 
 /* "k:{"port":80}" as [port=80], "v:"x"" as [="x"], "f:x" as .x */

@@ -7,7 +7,6 @@
 
 struct apply { /* one request */
 	json_t *config;
-	const char *manager;
 	bool force;
 };
 
@@ -20,31 +19,33 @@ static void apply_free(struct req *r)
 	r->state = NULL;
 }
 
-static void mark(
-	struct req *r, const struct write *w, bool force, const char *manager, struct apply_opts *o)
+static struct apply_opts opts_of(const struct req *r, const char *sub)
 {
-	*o = (struct apply_opts){.manager = manager,
-		.sub = w->sub ? w->sub : "",
-		.force = force,
+	return (struct apply_opts){.manager = r->manager ? r->manager : "unknown",
+		.sub = sub ? sub : "",
 		.now_ns = r->now_ns};
 }
 
 void write_track(struct write *w, const json_t *old, json_t *obj)
 {
-	struct apply_opts o;
-	if (w->applied)
-		return;
-	mark(w->r, w, false, w->r->manager ? w->r->manager : "unknown", &o);
-	apply_track(w->r->rt.kind, old, obj, &o);
+	struct apply_opts o = opts_of(w->r, w->track ? w->track : w->sub);
+	if (!w->applied)
+		apply_track(w->r->rt.kind, old, obj, &o);
+}
+
+void track_create(struct req *r, json_t *obj)
+{
+	struct apply_opts o = opts_of(r, "");
+	apply_track(r->rt.kind, NULL, obj, &o);
 }
 
 static int apply_compute(struct write *w, const json_t *old, json_t **ret, struct err *e)
 {
 	struct apply *a = w->arg;
 	struct req *r = w->r;
-	struct apply_opts o;
+	struct apply_opts o = opts_of(r, w->sub);
 	json_t *obj = NULL;
-	mark(r, w, a->force, a->manager, &o);
+	o.force = a->force;
 	r->causes.n = 0;
 	if (!old && *o.sub)
 		return not_found(r, e, r->rt.kind, r->rt.name);
@@ -58,7 +59,7 @@ static int apply_compute(struct write *w, const json_t *old, json_t **ret, struc
 		return rc;
 	if (old)
 		return write_finish(w, old, obj, ret, e);
-	rc = create_object(r, obj, &w->claim, e);
+	rc = create_object(r, obj, false, &w->claim, e);
 	if (rc < 0)
 		json_decref(obj);
 	else
@@ -102,7 +103,6 @@ static int apply_params(struct req *r, struct apply *a, struct err *e)
 			"is required "
 			"for apply patch");
 	}
-	a->manager = r->manager ? r->manager : "unknown";
 	a->force = str_eqz(force, "true") || str_eqz(force, "1");
 	return 0;
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#define MANAGER_MAX   128	       /* bytes of a field manager's name */
 #define FRESH_WAIT_NS (3 * NS_PER_SEC) /* how long a read waits for a revision still to come */
 
 const char *const verb_names[] = {[V_GET] = "get",
@@ -246,6 +247,45 @@ bool selected(const struct list_opts *o, const struct obj *obj)
 		       o->fields, jv_of(as_version(o->stored, o->asked, obj_bytes(obj), &scratch)));
 }
 
+/* The field manager: as asked, or the client's name. */
+static int parse_manager(struct req *r, struct err *e)
+{
+	static const char *const kinds[] = {[V_CREATE] = "CreateOptions",
+		[V_UPDATE] = "UpdateOptions",
+		[V_PATCH] = "PatchOptions"};
+	AUTO_BUF struct buf b = {0};
+	struct str m = req_query(r, "fieldManager");
+	bool printable = true,
+	     writes = r->verb == V_CREATE || r->verb == V_UPDATE || r->verb == V_PATCH;
+	for (size_t i = 0; i < m.n; i++)
+		printable = printable && (unsigned char)m.p[i] >= 0x20 && m.p[i] != 0x7f;
+	if (writes && (m.n > MANAGER_MAX || !printable)) {
+		struct kind *k = arena_alloc(&r->arena, sizeof(*k));
+		if (m.n > MANAGER_MAX)
+			cause_add(&r->causes, "FieldValueTooLong", "fieldManager",
+				"Too long: may not be more than %d bytes", MANAGER_MAX);
+		if (!printable)
+			cause_add(&r->causes, "FieldValueInvalid", "fieldManager",
+				"Invalid value: should only contain printable characters");
+		if (!k)
+			return err_set(e, ENOMEM, "InternalError", "out of memory");
+		*k = (struct kind){.group = "meta.k8s.io", .version = "v1", .kind = kinds[r->verb]};
+		r->options_kind = k;
+		return invalid(r, e, k, "");
+	}
+	if (!m.n) {
+		struct str ua = http_header_get(r->x, "user-agent");
+		m = str_cut(&ua, '/');
+	}
+	for (size_t i = 0; i < m.n && b.len < MANAGER_MAX; i++)
+		if ((unsigned char)m.p[i] >= 0x20 && m.p[i] != 0x7f)
+			buf_addc(&b, m.p[i]);
+	while (b.len && b.len == MANAGER_MAX && ((unsigned char)b.p[b.len - 1] & 0xc0) == 0x80)
+		b.len--; /* not in the middle of a character */
+	r->manager = b.len ? arena_strdup(&r->arena, buf_str(&b)) : NULL;
+	return 0;
+}
+
 /* Options that every verb reads. */
 static int parse_common(struct req *r, struct err *e)
 {
@@ -262,12 +302,8 @@ static int parse_common(struct req *r, struct err *e)
 		r->fields = FIELDS_STRICT;
 	else if (str_eqz(fv, "Ignore"))
 		r->fields = FIELDS_IGNORE;
-	struct str m = req_query(r, "fieldManager");
-	if (!m.n) { /* the default is the client's name */
-		m = http_header_get(r->x, "user-agent");
-		m = str_cut(&m, '/');
-	}
-	r->manager = arena_strdup(&r->arena, m);
+	if (parse_manager(r, e) < 0)
+		return -EINVAL;
 	struct str inc = req_query(r, "includeObject");
 	r->list.include = str_eqz(inc, "Object") ? INCLUDE_OBJECT
 			  : str_eqz(inc, "None") ? INCLUDE_NONE
@@ -440,7 +476,7 @@ static void resource(struct req *r)
 		return;
 	}
 	if (parse_common(r, &e) < 0) {
-		reply_error_kind(r, &e, NULL, NULL);
+		reply_error_kind(r, &e, r->options_kind, r->options_kind ? "" : NULL);
 		return;
 	}
 	warn_deprecated(r);

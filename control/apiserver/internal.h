@@ -97,7 +97,8 @@ struct req {
 	bool dry_run, gzip_ok;
 	bool plain_error; /* errors answer with empty details */
 	enum field_validation fields;
-	const char *manager; /* field manager */
+	const char *manager;		 /* field manager */
+	const struct kind *options_kind; /* what is wrong with the query is said of this */
 	struct causes causes, warnings;
 	struct list_opts list;
 	struct cache_wait wait;

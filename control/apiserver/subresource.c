@@ -178,6 +178,7 @@ static int scale_apply(
 		json_decref(obj);
 		return err_set(e, ENOMEM, "InternalError", "out of memory");
 	}
+	w->track = "scale";
 	return write_finish(w, old, obj, ret, e);
 }
 

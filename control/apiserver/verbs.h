@@ -37,7 +37,8 @@ struct write {
 	/* Ends it, on the request's loop; r->x may be NULL by then. w is freed afterwards. */
 	void (*done)(struct write *w, const struct err *e, const struct write_result *res);
 	void *arg;
-	const char *sub; /* "" or the subresource: for compute */
+	const char *sub;   /* "" or the subresource: for compute */
+	const char *track; /* the subresource in managedFields where it is not `sub` */
 	unsigned max_attempts;
 	struct alloc_claim *claim; /* service addresses taken by compute */
 	bool applied;		   /* compute itself kept metadata.managedFields */
@@ -67,8 +68,9 @@ int invalid(struct req *r, struct err *e, const struct kind *k, const char *name
 int decode_body(struct req *r, const struct kind *k, json_t **ret, struct err *e);
 bool may_vanish(const struct kind *k, const json_t *obj);   /* deleting and nothing holds it */
 const char *qualified(struct req *r, const struct kind *k); /* "deployments.apps" */
-/* Defaults, admission, allocation, validation of a new object. */
-int create_object(struct req *r, json_t *obj, struct alloc_claim **claim, struct err *e);
+/* Defaults, admission, allocation, validation of a new object. track: fill in its managedFields. */
+int create_object(
+	struct req *r, json_t *obj, bool track, struct alloc_claim **claim, struct err *e);
 void do_create(struct req *r);
 void do_update(struct req *r);
 void do_patch(struct req *r);
@@ -77,6 +79,7 @@ int check_subject(struct req *r, json_t *obj, struct err *e); /* name and namesp
 /* apply.c: server-side apply, and who owns what after the other writes */
 void do_apply(struct req *r);
 void write_track(struct write *w, const json_t *old, json_t *obj);
+void track_create(struct req *r, json_t *obj);
 
 /* convert.c: bytes from the store in the version of the request's path; scratch holds them */
 struct str as_asked(const struct req *r, struct str bytes, struct buf *scratch);

@@ -301,6 +301,7 @@ int write_finish(struct write *w, const json_t *old, json_t *obj, json_t **ret, 
 	if (rc < 0)
 		return rc;
 	api_default(k, own);
+	write_track(w, old, own);
 	api_prepare_update(k, own, old, w->sub);
 	rc = admit_mutate(r, own, old, e);
 	if (rc == 0 && !*w->sub && r->rt.res == r->srv->services)
@@ -311,10 +312,8 @@ int write_finish(struct write *w, const json_t *old, json_t *obj, json_t **ret, 
 		api_warnings(k, own, &r->warnings);
 	if (rc == 0)
 		rc = admit_validate(r, own, old, e);
-	if (rc == 0) {
-		write_track(w, old, own);
+	if (rc == 0)
 		*ret = STEAL(own);
-	}
 	return rc;
 }
 
@@ -389,13 +388,15 @@ static void pick_name(struct req *r, json_t *obj)
 	}
 }
 
-int create_object(struct req *r, json_t *obj, struct alloc_claim **claim, struct err *e)
+int create_object(struct req *r, json_t *obj, bool track, struct alloc_claim **claim, struct err *e)
 {
 	const struct kind *k = r->rt.kind;
 	if (*json_str(obj, "metadata.resourceVersion", ""))
 		return err_set(e, EINVAL, "BadRequest",
 			"resourceVersion should not be set on objects to be created");
 	api_default(k, obj);
+	if (track) /* what admission and the server add belongs to nobody */
+		track_create(r, obj);
 	if (!*json_str(obj, "metadata.name", "") && *json_str(obj, "metadata.generateName", ""))
 		pick_name(r, obj);
 	int rc = admit_mutate(r, obj, NULL, e);
@@ -416,8 +417,7 @@ static void create_fresh(struct req *r)
 	struct err e = {0};
 	struct create *c = r->state;
 	struct alloc_claim *claim = NULL;
-	json_object_del(json_object_get(c->obj, "metadata"), "managedFields");
-	if (create_object(r, c->obj, &claim, &e) < 0) {
+	if (create_object(r, c->obj, true, &claim, &e) < 0) {
 		if (claim)
 			alloc_release(r->srv->alloc, claim);
 		if (!r->rt.name.n) /* else admission has named what is wrong */

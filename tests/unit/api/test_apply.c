@@ -221,7 +221,7 @@ static void first_apply_meets_the_past(void **state)
 	assert_int_equal(apply(cm, &live, "data: {k: '2'}\n", "a", false, NULL, &e), -EEXIST);
 	assert_non_null(strstr(e.msg, "before-first-apply"));
 	must_apply(cm, &live, "data: {k: '1', j: '2'}\n", "a", false);
-	owns(live, "before-first-apply", "{\"f:data\":{\"f:k\":{}}}");
+	owns(live, "before-first-apply", "{\"f:data\":{\".\":{},\"f:k\":{}}}");
 	json_decref(live);
 }
 
@@ -240,6 +240,106 @@ static void updaters_are_capped(void **state)
 	assert_int_equal(json_array_size(json_at(live, "metadata.managedFields")), 11);
 	assert_non_null(owned(live, "ancient-changes"));
 	json_decref(live);
+}
+
+static json_t *created(const struct kind *k, const char *body)
+{
+	json_t *obj = NULL;
+	struct err e = {0};
+	struct decode_opts d = {.media = MEDIA_JSON};
+	struct apply_opts o = {.manager = "kubectl-create", .sub = "", .now_ns = NOW};
+	if (api_decode(k, str_of(body), &d, &obj, &e) != 0)
+		fail_msg("%s", e.msg);
+	api_default(k, obj);
+	apply_track(k, NULL, obj, &o);
+	api_prepare_create(k, obj, NOW);
+	return obj;
+}
+
+/* A creation is an Update of everything that the client sent and the defaults added: what is
+ * always there (spec, strategy, template) is no field of anybody, what appears is. */
+static void creation_is_tracked(void **state)
+{
+	(void)state;
+	AUTO_JSON json_t *d = created(kind("apps", "Deployment"),
+		"{\"metadata\":{\"name\":\"web\",\"labels\":{\"app\":\"web\"}},\"spec\":{"
+		"\"selector\":{"
+		"\"matchLabels\":{\"app\":\"web\"}},\"template\":{\"metadata\":{\"labels\":{"
+		"\"app\":"
+		"\"web\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i:1\",\"ports\":[{"
+		"\"containerPort\":80}]}]}}}}");
+	owns(d, "kubectl-create",
+		"{\"f:metadata\":{\"f:labels\":{\".\":{},\"f:app\":{}}},\"f:spec\":{"
+		"\"f:progressDeadlineSeconds\":{},\"f:replicas\":{},\"f:revisionHistoryLimit\":{},"
+		"\"f:selector\":{},\"f:strategy\":{\"f:rollingUpdate\":{\".\":{},\"f:maxSurge\":{},"
+		"\"f:maxUnavailable\":{}},\"f:type\":{}},\"f:template\":{\"f:metadata\":{"
+		"\"f:labels\":{\".\":{},\"f:app\":{}}},\"f:spec\":{\"f:containers\":{"
+		"\"k:{\\\"name\\\":\\\"c\\\"}\":{\".\":{},\"f:image\":{},\"f:imagePullPolicy\":{},"
+		"\"f:name\":{},\"f:ports\":{\".\":{},\"k:{\\\"containerPort\\\":80,"
+		"\\\"protocol\\\":\\\"TCP\\\"}\":{\".\":{},\"f:containerPort\":{},\"f:protocol\":{}"
+		"}}"
+		",\"f:resources\":{},\"f:terminationMessagePath\":{},"
+		"\"f:terminationMessagePolicy\":{}}},\"f:dnsPolicy\":{},\"f:restartPolicy\":{},"
+		"\"f:schedulerName\":{},\"f:securityContext\":{},"
+		"\"f:terminationGracePeriodSeconds\":{}}}}}");
+	AUTO_JSON json_t *cm = created(
+		kind("", "ConfigMap"), "{\"metadata\":{\"name\":\"x\"},\"data\":{\"k\":\"1\"}}");
+	owns(cm, "kubectl-create", "{\"f:data\":{\".\":{},\"f:k\":{}}}");
+	AUTO_JSON json_t *s = created(kind("", "Service"),
+		"{\"metadata\":{\"name\":\"s\"},\"spec\":{\"selector\":{\"a\":\"b\"},\"ports\":[{"
+		"\"port\":80}]}}");
+	owns(s, "kubectl-create",
+		"{\"f:spec\":{\"f:internalTrafficPolicy\":{},\"f:ports\":{\".\":{},"
+		"\"k:{\\\"port\\\":80,\\\"protocol\\\":\\\"TCP\\\"}\":{\".\":{},\"f:port\":{},"
+		"\"f:protocol\":{},\"f:targetPort\":{}}},\"f:selector\":{},\"f:sessionAffinity\":{}"
+		","
+		"\"f:type\":{}}}");
+}
+
+/* Status writes are entries of their own, and do not own the spec. */
+static void subresources_are_tracked(void **state)
+{
+	(void)state;
+	const struct kind *pod = kind("", "Pod");
+	json_t *live = created(pod,
+		"{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\","
+		"\"image\":\"i\"}]}}");
+	json_t *now = json_deep_copy(live);
+	struct apply_opts o = {.manager = "kubelet", .sub = "status", .now_ns = NOW};
+	(void)json_put(now, "status.conditions",
+		json_pack("[{s:s,s:s}]", "type", "Ready", "status", "True"));
+	(void)json_put(now, "spec.activeDeadlineSeconds", json_integer(9));
+	apply_track(pod, live, now, &o);
+	owns(now, "kubelet",
+		"{\"f:status\":{\"f:conditions\":{\".\":{},\"k:{\\\"type\\\":\\\"Ready\\\"}\":{\"."
+		"\":{"
+		"},\"f:lastProbeTime\":{},\"f:lastTransitionTime\":{},\"f:status\":{},\"f:type\":{}"
+		"}}"
+		"}}");
+	assert_string_equal(json_str(json_array_get(json_at(now, "metadata.managedFields"), 1),
+				    "subresource", ""),
+		"status");
+	json_decref(live);
+	json_decref(now);
+}
+
+/* What a request says about the entries is taken, as kubectl does when it takes over what it
+ * applied on its own side before. */
+static void requests_may_edit_the_entries(void **state)
+{
+	(void)state;
+	const struct kind *cm = kind("", "ConfigMap");
+	json_t *live = created(cm, "{\"metadata\":{\"name\":\"x\"},\"data\":{\"k\":\"1\"}}");
+	json_t *now = json_deep_copy(live);
+	json_t *entry = json_array_get(json_at(now, "metadata.managedFields"), 0);
+	struct apply_opts o = {.manager = "kubectl", .sub = "", .now_ns = NOW};
+	(void)json_object_set_new(entry, "operation", json_string("Apply"));
+	(void)json_object_set_new(entry, "manager", json_string("kubectl"));
+	apply_track(cm, live, now, &o);
+	owns(now, "kubectl", "{\"f:data\":{\".\":{},\"f:k\":{}}}");
+	assert_int_equal(json_array_size(json_at(now, "metadata.managedFields")), 1);
+	json_decref(live);
+	json_decref(now);
 }
 
 /* Applying the same again must not even move the times: the server then writes nothing. */
@@ -378,6 +478,9 @@ int main(void)
 		cmocka_unit_test(updates_take_fields_over),
 		cmocka_unit_test(first_apply_meets_the_past),
 		cmocka_unit_test(updaters_are_capped),
+		cmocka_unit_test(creation_is_tracked),
+		cmocka_unit_test(subresources_are_tracked),
+		cmocka_unit_test(requests_may_edit_the_entries),
 		cmocka_unit_test(the_same_again_changes_nothing),
 		cmocka_unit_test(golden_replay),
 	};
