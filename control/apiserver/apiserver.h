@@ -27,8 +27,11 @@ struct apiserver_config {
 
 /* Blocks until the store has been read once. Everything is copied from c. */
 int apiserver_new(const struct apiserver_config *c, struct apiserver **ret, struct err *e);
-/* No exchange may be under way. NULL is fine. */
+/* No exchange may be under way, nor a request whose client has gone: see apiserver_busy. NULL is
+ * fine. */
 void apiserver_free(struct apiserver *s);
+/* Requests that are not yet done, watches and those whose client has gone included. Any thread. */
+unsigned apiserver_busy(const struct apiserver *s);
 
 /* An http_handler; srv is the struct apiserver. Any thread, as long as it is the exchange's own. */
 void apiserver_handle(void *srv, struct http_exchange *x);

@@ -26,6 +26,7 @@ static void req_free(struct req *r)
 		r->free_state(r);
 	list_opts_free(&r->list);
 	arena_free(&r->arena);
+	atomic_fetch_sub(&r->srv->busy, 1);
 	free(r);
 }
 
@@ -99,6 +100,7 @@ static struct req *req_new(struct apiserver *s, struct http_exchange *x)
 	if (!r)
 		return NULL;
 	r->srv = s;
+	atomic_fetch_add(&s->busy, 1);
 	r->x = x;
 	r->loop = x->loop;
 	r->method = keep(r, x->method);

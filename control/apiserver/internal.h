@@ -28,6 +28,7 @@ struct apiserver {
 	uint64_t compact_next; /* revision to compact to at the next tick */
 	_Atomic uint64_t event_lease;
 	_Atomic bool ready;
+	_Atomic unsigned busy; /* requests that are not yet done */
 };
 
 /* --- routes --- */

@@ -110,6 +110,11 @@ int apiserver_new(const struct apiserver_config *c, struct apiserver **ret, stru
 	return 0;
 }
 
+unsigned apiserver_busy(const struct apiserver *s)
+{
+	return atomic_load(&s->busy);
+}
+
 void apiserver_free(struct apiserver *s)
 {
 	if (!s)

@@ -175,6 +175,8 @@ static inline void sim_down(struct sim *s)
 {
 	controllers_stop(s->cs);
 	informer_free(s->pods);
+	for (int i = 0; apiserver_busy(s->api) && i < 3000; i++)
+		(void)loop_poll(s->loop, 10);
 	client_free(s->ctl);
 	client_free(s->admin);
 	apiserver_free(s->api);
