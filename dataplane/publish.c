@@ -7,18 +7,12 @@
 #include "slots.h"
 #include "xebec/base/htab.h"
 
-struct pub_be { /* a backend that has a row; sorted like want_svc.bes */
-	struct ip ip;
-	uint16_t port, gen, flags;
-	uint32_t id;
-};
-
 struct pub_svc {
 	uint32_t idx;
 	uint16_t gen;
 	uint8_t proto, family;
-	bool seen; /* asked for since this process started */
-	struct pub_be *bes;
+	bool seen;     /* asked for since this process started */
+	uint32_t *bes; /* rows of be_tab, which says the rest; sorted like want_svc.bes */
 	struct pub_fe *fes;
 	struct svc_range *ranges;
 	size_t n_bes, n_fes, n_ranges;
@@ -141,14 +135,14 @@ static void retire_run(struct publisher *p, uint32_t base, uint32_t len)
 }
 
 /* Nobody finds the row from now on; whoever holds its number sees a generation that is not his. */
-static void retire_be(struct publisher *p, const struct pub_be *b)
+static void retire_be(struct publisher *p, uint32_t id)
 {
-	struct xb_be *row = &p->a.be[b->id];
+	struct xb_be *row = &p->a.be[id];
 	struct pub_retired *r = retired_now(p);
 	STORE(row->flags, (uint16_t)BE_USED);
 	STORE(row->gen, (uint16_t)(row->gen + 1));
 	if (r)
-		retire(&r->bes, b->id);
+		retire(&r->bes, id);
 }
 
 struct pub_retired *publish_retired(struct publisher *p)
@@ -175,14 +169,19 @@ void publish_reclaim(struct publisher *p, struct pub_retired *r)
 
 /* ------------------------------------------------------------------ backends */
 
-static int be_key_cmp(const struct ip *a, uint16_t ap, const struct ip *b, uint16_t bp)
+static int be_key_cmp(const uint8_t a[16], uint16_t ap, const uint8_t b[16], uint16_t bp)
 {
-	int d = memcmp(a->b, b->b, 16);
+	int d = memcmp(a, b, 16);
 	return d ? d : ap == bp ? 0 : ap < bp ? -1 : 1;
 }
 
+static int row_cmp(const struct xb_be *a, const struct xb_be *b)
+{
+	return be_key_cmp(a->addr, a->port, b->addr, b->port);
+}
+
 static bool be_row_new(
-	struct publisher *p, const struct pub_svc *s, const struct want_be *w, struct pub_be *out)
+	struct publisher *p, const struct pub_svc *s, const struct want_be *w, uint32_t *out)
 {
 	uint32_t id = ids_get(&p->be_ids);
 	if (!id)
@@ -197,12 +196,12 @@ static bool be_row_new(
 	row->svc = s->idx;
 	row->weight = 1;
 	STORE(row->flags, (uint16_t)(w->flags | BE_USED));
-	*out = (struct pub_be){w->ip, w->port, gen, w->flags, id};
+	*out = id;
 	return true;
 }
 
 struct merge {
-	struct pub_be *bes; /* the wanted ones, in order */
+	uint32_t *bes; /* the wanted ones, in order */
 	bool *is_new;
 	size_t n;
 	bool changed;
@@ -216,9 +215,12 @@ static int bes_merge(
 	for (; m->n < w->n_bes; m->n++) {
 		const struct want_be *b = &w->bes[m->n];
 		int d = -1;
-		while (old < s->n_bes &&
-			(d = be_key_cmp(&s->bes[old].ip, s->bes[old].port, &b->ip, b->port)) < 0)
-			old++;
+		for (; old < s->n_bes; old++) {
+			const struct xb_be *row = &p->a.be[s->bes[old]];
+			d = be_key_cmp(row->addr, row->port, b->ip.b, b->port);
+			if (d >= 0)
+				break;
+		}
 		if (old < s->n_bes && d == 0) {
 			m->bes[m->n] = s->bes[old++];
 			continue;
@@ -235,8 +237,8 @@ static void merge_undo(struct publisher *p, struct merge *m)
 {
 	for (size_t i = 0; i < m->n; i++)
 		if (m->is_new[i]) {
-			STORE(p->a.be[m->bes[i].id].flags, (uint16_t)0);
-			ids_put(&p->be_ids, m->bes[i].id);
+			STORE(p->a.be[m->bes[i]].flags, (uint16_t)0);
+			ids_put(&p->be_ids, m->bes[i]);
 		}
 	free(m->bes);
 	free(m->is_new);
@@ -248,21 +250,22 @@ static void bes_commit(
 {
 	size_t k = 0;
 	for (size_t i = 0; i < s->n_bes; i++) {
-		const struct pub_be *old = &s->bes[i];
-		while (k < m->n &&
-			be_key_cmp(&m->bes[k].ip, m->bes[k].port, &old->ip, old->port) < 0)
+		uint32_t old = s->bes[i];
+		while (k < m->n && row_cmp(&p->a.be[m->bes[k]], &p->a.be[old]) < 0)
 			k++;
-		if (k < m->n && m->bes[k].id == old->id)
+		if (k < m->n && m->bes[k] == old)
 			continue;
 		retire_be(p, old);
 		m->changed = true;
 	}
-	for (size_t i = 0; i < m->n; i++)
-		if (m->bes[i].flags != w->bes[i].flags) {
-			m->bes[i].flags = w->bes[i].flags;
-			STORE(p->a.be[m->bes[i].id].flags, (uint16_t)(w->bes[i].flags | BE_USED));
-			m->changed = true;
-		}
+	for (size_t i = 0; i < m->n; i++) {
+		struct xb_be *row = &p->a.be[m->bes[i]];
+		uint16_t flags = (uint16_t)(w->bes[i].flags | BE_USED);
+		if (row->flags == flags)
+			continue;
+		STORE(row->flags, flags);
+		m->changed = true;
+	}
 	free(s->bes);
 	s->bes = STEAL(m->bes);
 	s->n_bes = m->n;
@@ -270,10 +273,11 @@ static void bes_commit(
 
 /* ------------------------------------------------------------------ choices */
 
-static struct xb_lut choice(const struct merge *m, const struct want_svc *w, uint32_t i)
+static struct xb_lut choice(
+	const struct publisher *p, const struct merge *m, const struct want_svc *w, uint32_t i)
 {
 	uint32_t be = i < w->n_cluster ? w->cluster[i] : w->local[i - w->n_cluster];
-	return (struct xb_lut){.be = m->bes[be].id, .gen = m->bes[be].gen};
+	return (struct xb_lut){.be = m->bes[be], .gen = p->a.be[m->bes[be]].gen};
 }
 
 static bool choices_same(const struct publisher *p, const struct pub_svc *s,
@@ -282,7 +286,7 @@ static bool choices_same(const struct publisher *p, const struct pub_svc *s,
 	if (s->n_cluster != w->n_cluster || s->n_local != w->n_local)
 		return false;
 	for (uint32_t i = 0; i < s->n_cluster + s->n_local; i++) {
-		struct xb_lut want = choice(m, w, i);
+		struct xb_lut want = choice(p, m, w, i);
 		const struct xb_lut *have = &p->a.lut[s->lut_base + i];
 		if (have->be != want.be || have->gen != want.gen)
 			return false;
@@ -302,7 +306,7 @@ static int run_fill(
 	if (r)
 		return r;
 	for (uint32_t i = 0; i < n; i++)
-		p->a.lut[base + i] = choice(m, w, i);
+		p->a.lut[base + i] = choice(p, m, w, i);
 	*ret_base = base;
 	return 0;
 }
@@ -517,7 +521,7 @@ int publish_remove(struct publisher *p, const char *name, uint32_t *ret_svc)
 	STORE(row->gen, (uint16_t)(row->gen + 1));
 	retire_run(p, s->lut_base, s->n_cluster + s->n_local);
 	for (size_t i = 0; i < s->n_bes; i++)
-		retire_be(p, &s->bes[i]);
+		retire_be(p, s->bes[i]);
 	struct pub_retired *r = retired_now(p);
 	if (r)
 		retire(&r->svcs, s->idx);
@@ -570,10 +574,10 @@ static struct pub_svc *adopt_row(struct publisher *p, const struct pub_known *k)
 	return s;
 }
 
-static int pub_be_cmp(const void *a, const void *b)
+static int adopted_cmp(const void *a, const void *b, void *arg)
 {
-	const struct pub_be *x = a, *y = b;
-	return be_key_cmp(&x->ip, x->port, &y->ip, y->port);
+	const struct publisher *p = arg;
+	return row_cmp(&p->a.be[*(const uint32_t *)a], &p->a.be[*(const uint32_t *)b]);
 }
 
 /* Appends to a list that doubles at every power of two. */
@@ -594,17 +598,11 @@ static int adopt_backends(struct publisher *p, struct pub_svc **by_idx, uint64_t
 			row->flags = 0;
 			continue;
 		}
-		struct pub_be *v = grown(s->bes, s->n_bes, sizeof *v);
+		uint32_t *v = grown(s->bes, s->n_bes, sizeof *v);
 		if (!v)
 			return -ENOMEM;
 		s->bes = v;
-		struct pub_be b = {.port = row->port,
-			.gen = row->gen,
-			.flags = (uint16_t)(row->flags & ~BE_USED),
-			.id = id};
-		memcpy(b.ip.b, row->addr, 16);
-		b.ip.family = s->family;
-		s->bes[s->n_bes++] = b;
+		s->bes[s->n_bes++] = id;
 		bits[id / 64] |= 1ull << id % 64;
 	}
 	return 0;
@@ -627,7 +625,7 @@ static int adopt_runs(struct publisher *p)
 		if (s->n_cluster + s->n_local)
 			v[n++] = (struct run){s->lut_base, s->n_cluster + s->n_local};
 		/* Without cluster choices the local ones start the run. */
-		qsort(s->bes, s->n_bes, sizeof *s->bes, pub_be_cmp);
+		qsort_r(s->bes, s->n_bes, sizeof *s->bes, adopted_cmp, p);
 	}
 	qsort(v, n, sizeof *v, run_cmp);
 	return runs_adopt(&p->runs, v, n);

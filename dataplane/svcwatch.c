@@ -3,6 +3,7 @@
 #include "svcwatch.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include "xebec/base/htab.h"
 #include "xebec/base/log.h"
@@ -390,6 +391,7 @@ static void on_synced(void *arg)
 	w->synced = true;
 	flush(w);
 	programmer_synced(w->prog);
+	(void)malloc_trim(0); /* the lists were large */
 	if (w->c.on_synced)
 		w->c.on_synced(w->c.arg);
 }
