@@ -60,7 +60,8 @@ int api_decode_type(const struct type *t, const char *kind, const char *api_vers
 const struct type *type_by_name(const char *name); /* "core.v1.PodSpec", as in the schema */
 /* The same in another compiled schema (control/kubelet/cri.schema: cri_schema). */
 const struct type *schema_type(const struct schema *s, const char *name);
-const struct field *type_field(const struct type *t, struct str name); /* by JSON name, or NULL */
+const struct field *type_field(const struct type *t, struct str name);	 /* by JSON name, or NULL */
+const struct field *type_member(const struct type *t, const char *name); /* or t->rest */
 /* Canonical JSON: kind, apiVersion, metadata first, then schema order; compact; empty optional
  * members left out. */
 void api_encode_json(const struct type *t, const json_t *obj, struct buf *out);
@@ -131,18 +132,26 @@ int quantity_parse(struct str s, int64_t *ret_milli,
 	struct err *e); /* value x 1000, rounded up; -ERANGE clamps */
 int quantity_canonical(struct str s, struct buf *out); /* as Kubernetes re-serialises it */
 
-/* --- published schema --- */
-void openapi_v3_index(struct buf *out,
-	struct str (*hash)(const char *gv)); /* {"paths":{"api/v1":{"serverRelativeURL":...}}} */
-int openapi_v3_group(struct str group, struct str version, struct buf *out);
-int openapi_v2_json(struct buf *out);	 /* swagger 2.0 */
-int openapi_v2_gnostic(struct buf *out); /* the same as gnostic openapi.v2.Document, which kubectl
-					    asks for */
-void discovery_groups(struct buf *out);	 /* APIGroupList, GET /apis */
-int discovery_group(struct str group, struct buf *out); /* APIGroup, GET /apis/GROUP; -ENOENT */
-int discovery_resources(
-	struct str group, struct str version, struct buf *out); /* APIResourceList */
-void discovery_aggregated(
-	bool core, struct buf *out); /* apidiscovery.k8s.io/v2 APIGroupDiscoveryList */
+/* --- published schema: of these kinds, sorted by group and version, preferred version last --- */
+struct kinds {
+	const struct kind *const *v;
+	size_t n;
+};
+/* The built-in ones and these. */
+int kinds_new(const struct kind *const *more, size_t n, struct kinds *ret);
+void kinds_free(struct kinds *ks);
+/* {"paths":{"api/v1":{"serverRelativeURL":...}}}; salt goes into every hash */
+void openapi_v3_index(const struct kinds *ks, const char *salt, struct buf *out);
+int openapi_v3_group(const struct kinds *ks, struct str group, struct str version, struct buf *out);
+int openapi_v2_json(const struct kinds *ks, struct buf *out); /* swagger 2.0 */
+/* The same as gnostic openapi.v2.Document, which kubectl asks for. */
+int openapi_v2_gnostic(const struct kinds *ks, struct buf *out);
+void discovery_groups(const struct kinds *ks, struct buf *out); /* APIGroupList, GET /apis */
+/* APIGroup, GET /apis/GROUP; -ENOENT */
+int discovery_group(const struct kinds *ks, struct str group, struct buf *out);
+int discovery_resources(const struct kinds *ks, struct str group, struct str version,
+	struct buf *out); /* APIResourceList */
+/* apidiscovery.k8s.io/v2 APIGroupDiscoveryList */
+void discovery_aggregated(const struct kinds *ks, bool core, struct buf *out);
 
 #endif

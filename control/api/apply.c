@@ -75,7 +75,7 @@ static json_t *merge_object(const struct type *t, const json_t *live, const json
 	json_t *out = json_copy((json_t *)(uintptr_t)live), *v;
 	const char *key;
 	json_object_foreach ((json_t *)(uintptr_t)config, key, v) {
-		const struct field *f = type_field(t, str_of(key));
+		const struct field *f = type_member(t, key);
 		if (f)
 			(void)json_object_set_new(
 				out, key, merge_member(f, json_object_get(live, key), v));
@@ -125,7 +125,7 @@ static void prune_object(const struct type *t, json_t *obj, const json_t *last, 
 	void *tmp;
 	json_object_foreach_safe(obj, tmp, key, v)
 	{
-		const struct field *f = type_field(t, str_of(key));
+		const struct field *f = type_member(t, key);
 		AUTO_BUF struct buf pe = {0};
 		buf_addf(&pe, "f:%s", key);
 		const json_t *was = json_object_get(last, pe.p), *is = json_object_get(held, pe.p);
@@ -244,7 +244,7 @@ static int claim(const struct kind *k, const json_t *config, const struct apply_
 	char version[256];
 	json_t *mine = NULL;
 	kind_api_version(k, version);
-	int r = fieldset_of(k->type, config, true, &mine, e);
+	int r = fieldset_of(owners_type(k), config, true, &mine, e);
 	if (r != 0)
 		return r;
 	owners_strip(k, mine, o->sub);
@@ -276,7 +276,7 @@ static int apply_into(const struct kind *k, const json_t *live, const json_t *co
 	if (r != 0)
 		return r;
 	held = held_by_all(all);
-	prune_object(k->type, merged, last, held);
+	prune_object(owners_type(k), merged, last, held);
 	if (!live) /* nobody else is there to lose anything */
 		return owners_touch(me, o->now_ns), 0;
 	r = owners_diff(k, live, merged, o->sub, &d);
@@ -294,7 +294,7 @@ int apply_config(const struct kind *k, const json_t *live, const json_t *config,
 	const struct apply_opts *o, struct causes *c, json_t **ret, struct err *e)
 {
 	AUTO_JSON json_t *shallow =
-		live ? merge_object(k->type, live, config) : json_deep_copy(config);
+		live ? merge_object(owners_type(k), live, config) : json_deep_copy(config);
 	AUTO_JSON json_t *merged = json_deep_copy(shallow);
 	struct owners all = {0};
 	if (!merged)

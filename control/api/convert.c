@@ -2,6 +2,7 @@
  * Versions of one stored object: events of the core group and of events.k8s.io, and
  * HorizontalPodAutoscaler v1 and v2. What one version cannot say is kept for the way back. */
 #include <errno.h>
+#include "api/custom.h"
 #include "api/defaults.h"
 
 #define HPA_METRICS  "autoscaling.alpha.kubernetes.io/metrics"
@@ -152,6 +153,14 @@ static const struct {
 int api_convert(const struct kind *from, const struct kind *to, json_t *obj)
 {
 	char version[256];
+	if (to->custom) {
+		custom_from_store(to, obj);
+		return 0;
+	}
+	if (from->custom) {
+		custom_to_store(from, obj);
+		return 0;
+	}
 	if (from == to)
 		return 0;
 	for (size_t i = 0; i < ARRAY_LEN(conversions); i++) {

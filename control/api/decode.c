@@ -5,6 +5,8 @@
 #include <limits.h>
 #include <stdarg.h>
 #include "api/codec.h"
+#include "api/custom.h"
+#include "api/structural.h"
 #include "xebec/base/tls.h"
 #include "xebec/base/yaml.h"
 
@@ -266,6 +268,80 @@ static int skip_value(struct dec *d)
 	return r == 0 ? 0 : syntax(d);
 }
 
+/* A value of no known type: only duplicates are noticed. */
+static int dec_tree(struct dec *d, const struct at *a, json_t **ret);
+
+static int dec_tree_object(struct dec *d, const struct at *a, json_t **ret)
+{
+	AUTO_JSON json_t *o = json_object();
+	AUTO_BUF struct buf key = {0};
+	d->l.p++;
+	while (!lex_eat(&d->l, '}')) {
+		json_t *v = NULL;
+		if (json_object_size(o) && !lex_eat(&d->l, ','))
+			return dec_end(d, '}');
+		int r = dec_key(d, &key);
+		struct at in = {.up = a, .name = key.p ? key.p : "", .n = key.len};
+		if (r == 0 && json_object_getn(o, in.name, in.n))
+			strict_note(d, "duplicate", &in);
+		if (r == 0)
+			r = dec_tree(d, &in, &v);
+		if (r == 0 && json_object_setn_new_nocheck(o, in.name, in.n, v) != 0)
+			r = -ENOMEM;
+		if (r != 0)
+			return r;
+	}
+	*ret = STEAL(o);
+	return 0;
+}
+
+static int dec_tree_array(struct dec *d, const struct at *a, json_t **ret)
+{
+	AUTO_JSON json_t *list = json_array();
+	struct at in = {.up = a};
+	d->l.p++;
+	while (!lex_eat(&d->l, ']')) {
+		json_t *v = NULL;
+		if (json_array_size(list) && !lex_eat(&d->l, ','))
+			return dec_end(d, ']');
+		int r = dec_tree(d, &in, &v);
+		if (r == 0 && json_array_append_new(list, v) != 0)
+			r = -ENOMEM;
+		if (r != 0)
+			return r;
+		in.index++;
+	}
+	*ret = STEAL(list);
+	return 0;
+}
+
+static int dec_tree(struct dec *d, const struct at *a, json_t **ret)
+{
+	int c = lex_peek(&d->l), r;
+	if (c != '{' && c != '[')
+		return lex_any(&d->l, ret) == 0 ? 0 : syntax(d);
+	if (d->l.depth >= CODEC_DEPTH) {
+		d->l.what = "exceeded max depth";
+		return syntax(d);
+	}
+	d->l.depth++;
+	r = c == '{' ? dec_tree_object(d, a, ret) : dec_tree_array(d, a, ret);
+	d->l.depth--;
+	return r;
+}
+
+/* A member that only the schema of a custom kind may know. */
+static int dec_rest(struct dec *d, json_t *o, const struct at *in)
+{
+	json_t *v = NULL;
+	if (json_object_getn(o, in->name, in->n))
+		strict_note(d, "duplicate", in);
+	int r = dec_tree(d, in, &v);
+	if (r == 0 && json_object_setn_new_nocheck(o, in->name, in->n, v) != 0)
+		r = -ENOMEM;
+	return r;
+}
+
 static int put_member(struct dec *d, json_t *o, const struct field *f, json_t *v)
 {
 	bool empty = v && !d->o->keep_empty && field_drops(f, v);
@@ -294,6 +370,12 @@ static int dec_struct(struct dec *d, const struct type *t, const struct at *a, j
 			return r;
 		const struct field *f = type_field(t, buf_str(&key));
 		struct at in = {.up = a, .name = f ? f->name : key.p ? key.p : "", .n = key.len};
+		if (!f && t->rest) {
+			r = dec_rest(d, o, &in);
+			if (r != 0)
+				return r;
+			continue;
+		}
 		if (!f)
 			strict_note(d, "unknown", &in);
 		size_t i = f ? (size_t)(f - t->fields) : 0;
@@ -524,14 +606,22 @@ static int set_names(struct dec *d, const struct type *t, const char *api_versio
 	return r;
 }
 
-int api_decode_type(const struct type *t, const char *kind, const char *api_version,
-	struct str body, const struct decode_opts *o, json_t **ret, struct err *e)
+static void note_pruned(void *arg, const char *path)
+{
+	struct at at = {.name = path, .n = strlen(path)};
+	strict_note(arg, "unknown", &at);
+}
+
+/* custom NULL: the type says it all. */
+static int decode(const struct type *t, const struct custom *custom, const char *kind,
+	const char *api_version, struct str body, const struct decode_opts *o, json_t **ret,
+	struct err *e)
 {
 	AUTO_JSON json_t *tree = NULL;
 	const char *slash = strrchr(api_version, '/');
 	struct dec d = {.e = e, .o = o, .kind = kind, .version = slash ? slash + 1 : api_version};
 	int r;
-	if (o->media == MEDIA_PROTOBUF)
+	if (o->media == MEDIA_PROTOBUF && !custom)
 		r = pb_decode_envelope(t, body, &tree, e);
 	else if (o->media == MEDIA_YAML)
 		r = dec_yaml(&d, t, body, &tree);
@@ -542,6 +632,8 @@ int api_decode_type(const struct type *t, const char *kind, const char *api_vers
 			"the body of the request was in an unknown format");
 	if (r == 0)
 		r = set_names(&d, t, api_version, tree);
+	if (r == 0 && custom)
+		structural_prune(custom->schema, tree, note_pruned, &d);
 	if (r == 0)
 		r = strict_report(&d);
 	buf_free(&d.strict);
@@ -552,10 +644,16 @@ int api_decode_type(const struct type *t, const char *kind, const char *api_vers
 	return r;
 }
 
+int api_decode_type(const struct type *t, const char *kind, const char *api_version,
+	struct str body, const struct decode_opts *o, json_t **ret, struct err *e)
+{
+	return decode(t, NULL, kind, api_version, body, o, ret, e);
+}
+
 int api_decode(const struct kind *k, struct str body, const struct decode_opts *o, json_t **ret,
 	struct err *e)
 {
 	char api_version[256];
 	kind_api_version(k, api_version);
-	return api_decode_type(k->type, k->kind, api_version, body, o, ret, e);
+	return decode(k->type, k->custom, k->kind, api_version, body, o, ret, e);
 }

@@ -2,6 +2,7 @@
  * The walk that completes an object: drops what equals absent, sets defaults, runs the types'
  * hooks, adds what is always written. Running it twice changes nothing. */
 #include "api/defaults.h"
+#include "api/custom.h"
 
 json_t *dflt_get(const json_t *o, const char *member)
 {
@@ -142,4 +143,6 @@ void dflt_type(const struct type *t, json_t *obj)
 void api_default(const struct kind *k, json_t *obj)
 {
 	dflt_type(k->type, obj);
+	if (k->custom)
+		custom_default(k, obj);
 }

@@ -107,15 +107,16 @@ static bool in_version(const struct kind *k, struct str group, struct str versio
 	return str_eqz(group, k->group) && str_eqz(version, k->version);
 }
 
-int discovery_resources(struct str group, struct str version, struct buf *out)
+int discovery_resources(
+	const struct kinds *ks, struct str group, struct str version, struct buf *out)
 {
 	size_t n = 0, mark = out->len;
 	buf_addf(out, "{\"kind\":\"APIResourceList\",%s\"groupVersion\":\"%.*s%s%.*s\",",
 		group.n ? "\"apiVersion\":\"v1\"," : "", STR_FMT(group), group.n ? "/" : "",
 		STR_FMT(version));
 	buf_adds(out, "\"resources\":[");
-	for (size_t i = 0; i < kind_count(); i++) {
-		const struct kind *k = kind_at(i);
+	for (size_t i = 0; i < ks->n; i++) {
+		const struct kind *k = ks->v[i];
 		if (!in_version(k, group, version))
 			continue;
 		if (n++)
@@ -132,25 +133,27 @@ int discovery_resources(struct str group, struct str version, struct buf *out)
 /* --- groups. Kinds are sorted by group and version; within a group the last version is preferred.
  */
 
-static size_t group_end(size_t i)
+static size_t group_end(const struct kinds *ks, size_t i)
 {
-	const char *g = kind_at(i)->group;
-	while (i < kind_count() && strcmp(kind_at(i)->group, g) == 0)
+	const char *g = ks->v[i]->group;
+	while (i < ks->n && strcmp(ks->v[i]->group, g) == 0)
 		i++;
 	return i;
 }
 
 /* Calls fn for each version of kinds [from, to), newest first; idx counts them. */
-static void each_version(size_t from, size_t to,
-	void (*fn)(size_t from, size_t to, size_t idx, struct buf *out), struct buf *out)
+typedef void version_fn(
+	const struct kinds *ks, size_t from, size_t to, size_t idx, struct buf *out);
+static void each_version(
+	const struct kinds *ks, size_t from, size_t to, version_fn *fn, struct buf *out)
 {
 	size_t idx = 0;
 	while (to > from) {
 		size_t start = to - 1;
 		while (start > from &&
-			strcmp(kind_at(start - 1)->version, kind_at(to - 1)->version) == 0)
+			strcmp(ks->v[start - 1]->version, ks->v[to - 1]->version) == 0)
 			start--;
-		fn(start, to, idx++, out);
+		fn(ks, start, to, idx++, out);
 		to = start;
 	}
 }
@@ -161,44 +164,45 @@ static void version_ref(const struct kind *k, struct buf *out)
 		k->version);
 }
 
-static void plain_version(size_t from, size_t to, size_t idx, struct buf *out)
+static void plain_version(
+	const struct kinds *ks, size_t from, size_t to, size_t idx, struct buf *out)
 {
 	(void)to;
 	if (idx)
 		buf_addc(out, ',');
-	version_ref(kind_at(from), out);
+	version_ref(ks->v[from], out);
 }
 
-static void plain_group(size_t from, size_t to, bool alone, struct buf *out)
+static void plain_group(const struct kinds *ks, size_t from, size_t to, bool alone, struct buf *out)
 {
 	buf_addf(out, "{%s\"name\":\"%s\",\"versions\":[",
-		alone ? "\"kind\":\"APIGroup\",\"apiVersion\":\"v1\"," : "", kind_at(from)->group);
-	each_version(from, to, plain_version, out);
+		alone ? "\"kind\":\"APIGroup\",\"apiVersion\":\"v1\"," : "", ks->v[from]->group);
+	each_version(ks, from, to, plain_version, out);
 	buf_adds(out, "],\"preferredVersion\":");
-	version_ref(kind_at(to - 1), out);
+	version_ref(ks->v[to - 1], out);
 	buf_addc(out, '}');
 }
 
-void discovery_groups(struct buf *out)
+void discovery_groups(const struct kinds *ks, struct buf *out)
 {
 	const char *sep = "";
 	buf_adds(out, "{\"kind\":\"APIGroupList\",\"apiVersion\":\"v1\",\"groups\":[");
-	for (size_t i = 0; i < kind_count(); i = group_end(i)) {
-		if (!*kind_at(i)->group)
+	for (size_t i = 0; i < ks->n; i = group_end(ks, i)) {
+		if (!*ks->v[i]->group)
 			continue;
 		buf_adds(out, sep);
-		plain_group(i, group_end(i), false, out);
+		plain_group(ks, i, group_end(ks, i), false, out);
 		sep = ",";
 	}
 	buf_adds(out, "]}");
 }
 
-int discovery_group(struct str group, struct buf *out)
+int discovery_group(const struct kinds *ks, struct str group, struct buf *out)
 {
-	for (size_t i = 0; group.n && i < kind_count(); i = group_end(i)) {
-		if (!str_eqz(group, kind_at(i)->group))
+	for (size_t i = 0; group.n && i < ks->n; i = group_end(ks, i)) {
+		if (!str_eqz(group, ks->v[i]->group))
 			continue;
-		plain_group(i, group_end(i), true, out);
+		plain_group(ks, i, group_end(ks, i), true, out);
 		return 0;
 	}
 	return -ENOENT;
@@ -209,9 +213,10 @@ int discovery_group(struct str group, struct buf *out)
 static void aggregated_sub(
 	const struct kind *k, const struct sub *s, const char *sep, struct buf *out)
 {
+	bool own = k->custom && !s->kind;
 	buf_addf(out,
 		"%s{\"subresource\":\"%s\",\"responseKind\":{\"group\":\"%s\",\"version\":\"%s\",",
-		sep, s->name, s->group, s->version);
+		sep, s->name, own ? k->group : s->group, own ? k->version : s->version);
 	write_sub_kind(k, s, out);
 	buf_adds(out, "},");
 	write_verbs(s->verbs, out);
@@ -222,9 +227,11 @@ static void aggregated_resource(const struct kind *k, struct buf *out)
 {
 	const char *sep = ",\"subresources\":[";
 	buf_addf(out,
-		"{\"resource\":\"%s\",\"responseKind\":{\"group\":\"\",\"version\":\"\",\"kind\":"
+		"{\"resource\":\"%s\",\"responseKind\":{\"group\":\"%s\",\"version\":\"%s\","
+		"\"kind\":"
 		"\"%s\"},\"scope\":\"%s\",\"singularResource\":\"%s\",",
-		k->plural, k->kind, k->namespaced ? "Namespaced" : "Cluster", k->singular);
+		k->plural, k->custom ? k->group : "", k->custom ? k->version : "", k->kind,
+		k->namespaced ? "Namespaced" : "Cluster", k->singular);
 	write_verbs(k->verbs, out);
 	write_list("shortNames", k->short_names, out);
 	write_list("categories", k->categories, out);
@@ -237,26 +244,27 @@ static void aggregated_resource(const struct kind *k, struct buf *out)
 	buf_adds(out, *sep == ',' && sep[1] == 0 ? "]}" : "}");
 }
 
-static void aggregated_version(size_t from, size_t to, size_t idx, struct buf *out)
+static void aggregated_version(
+	const struct kinds *ks, size_t from, size_t to, size_t idx, struct buf *out)
 {
-	buf_addf(out, "%s{\"version\":\"%s\",\"resources\":[", idx ? "," : "",
-		kind_at(from)->version);
+	buf_addf(
+		out, "%s{\"version\":\"%s\",\"resources\":[", idx ? "," : "", ks->v[from]->version);
 	for (size_t i = from; i < to; i++) {
 		if (i > from)
 			buf_addc(out, ',');
-		aggregated_resource(kind_at(i), out);
+		aggregated_resource(ks->v[i], out);
 	}
 	buf_adds(out, "],\"freshness\":\"Current\"}");
 }
 
-void discovery_aggregated(bool core, struct buf *out)
+void discovery_aggregated(const struct kinds *ks, bool core, struct buf *out)
 {
 	const char *sep = "";
 	buf_adds(out,
 		"{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/v2\","
 		"\"metadata\":{},\"items\":[");
-	for (size_t i = 0; i < kind_count(); i = group_end(i)) {
-		const char *g = kind_at(i)->group;
+	for (size_t i = 0; i < ks->n; i = group_end(ks, i)) {
+		const char *g = ks->v[i]->group;
 		if (!*g != core)
 			continue;
 		buf_adds(out, sep);
@@ -264,7 +272,7 @@ void discovery_aggregated(bool core, struct buf *out)
 			buf_addf(out, "{\"metadata\":{\"name\":\"%s\"},\"versions\":[", g);
 		else
 			buf_adds(out, "{\"metadata\":{},\"versions\":[");
-		each_version(i, group_end(i), aggregated_version, out);
+		each_version(ks, i, group_end(ks, i), aggregated_version, out);
 		buf_adds(out, "]}");
 		sep = ",";
 	}

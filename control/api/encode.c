@@ -103,6 +103,26 @@ static void put_member(struct buf *out, const struct field *f, const json_t *o, 
 		each_sorted(out, v, f, f->shape == SHAPE_MAP ? put_one : put_list);
 }
 
+/* The members that the type does not name, in their order. */
+static void put_rest(struct buf *out, const struct type *t, const json_t *o, bool comma)
+{
+	AUTO_JSON json_t *rest = json_object();
+	AUTO_BUF struct buf b = {0};
+	const char *key;
+	json_t *v;
+	json_object_foreach ((json_t *)(uintptr_t)o, key, v)
+		if (!type_field(t, str_of(key)))
+			(void)json_object_set(rest, key, v);
+	each_sorted(&b, rest, t->rest, put_any);
+	if (b.err)
+		out->err = b.err;
+	if (b.err || b.len <= 2)
+		return;
+	if (comma)
+		buf_addc(out, ',');
+	buf_add(out, b.p + 1, b.len - 2);
+}
+
 static void put_type(struct buf *out, const struct type *t, const json_t *o)
 {
 	bool comma = false;
@@ -115,6 +135,8 @@ static void put_type(struct buf *out, const struct type *t, const json_t *o)
 	}
 	for (size_t i = first; i < t->n_fields; i++)
 		put_member(out, &t->fields[i], o, &comma);
+	if (t->rest)
+		put_rest(out, t, o, comma);
 	buf_addc(out, '}');
 }
 

@@ -28,7 +28,7 @@ static int key_order(const void *a, const void *b)
 static json_t *key_value(const struct field *f, const json_t *element, const char *key)
 {
 	json_t *v = json_object_get(element, key), *d = NULL;
-	const struct field *kf = type_field(f->type, str_of(key));
+	const struct field *kf = f->type ? type_field(f->type, str_of(key)) : NULL;
 	if (v && !json_is_null(v))
 		return json_incref(v);
 	if (kf && kf->dflt && json_parse(str_of(kf->dflt), &d, NULL) != 0)
@@ -170,14 +170,18 @@ static int walk_object(struct walk *w, const struct type *t, const json_t *obj, 
 	const char *key;
 	json_t *v;
 	json_object_foreach ((json_t *)(uintptr_t)obj, key, v) {
-		const struct field *f = type_field(t, str_of(key));
+		const struct field *f = type_member(t, key);
 		AUTO_BUF struct buf pe = {0};
 		if (!f)
 			continue;
 		buf_addf(&pe, "f:%s", key);
-		int r = walk_member(w, f, v, child(set, pe.p));
+		json_t *c = child(set, pe.p);
+		int r = walk_member(w, f, v, c);
 		if (r != 0)
 			return r;
+		/* an entry of a map is a member itself, whatever is below it */
+		if (f == t->rest && !json_object_get(c, "."))
+			insert(c, json_true());
 		if (json_object_size(json_object_get(set, pe.p)) == 0)
 			(void)json_object_del(set, pe.p);
 	}

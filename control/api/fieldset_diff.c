@@ -131,6 +131,23 @@ static json_t *value_of(const struct field *f, const json_t *obj)
 	return obj && (f->always || (f->required && !f->nullable)) ? dflt_always(f) : NULL;
 }
 
+/* The members that the type does not list. */
+static void rest(struct cmp *c, const struct type *t, const json_t *a, const json_t *b)
+{
+	const json_t *both[] = {b, a};
+	const char *key;
+	json_t *v;
+	for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+		json_object_foreach ((json_t *)(uintptr_t)both[i], key, v) {
+			if (type_field(t, str_of(key)) || (i == 1 && json_object_get(b, key)))
+				continue;
+			c->path[c->n++] = (struct element){true, key};
+			member(c, t->rest, json_object_get(a, key), json_object_get(b, key));
+			c->n--;
+		}
+	}
+}
+
 static void members(struct cmp *c, const struct type *t, const json_t *a, const json_t *b)
 {
 	for (size_t i = 0; i < t->n_fields; i++) {
@@ -142,6 +159,8 @@ static void members(struct cmp *c, const struct type *t, const json_t *a, const 
 		member(c, f, x, y);
 		c->n--;
 	}
+	if (t->rest)
+		rest(c, t, a, b);
 }
 
 int fieldset_compare(

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The entries of metadata.managedFields (KEP-555): reading, finding, ordering, writing. */
 #include <errno.h>
+#include "api/custom.h"
 #include "api/managed.h"
 #include "xebec/base/timefmt.h"
 
@@ -259,10 +260,15 @@ void owners_strip(const struct kind *k, json_t *set, const char *sub)
 	strip_part(set, sub);
 }
 
+const struct type *owners_type(const struct kind *k)
+{
+	return k->custom ? k->custom->merge : k->type;
+}
+
 int owners_diff(const struct kind *k, const json_t *live, const json_t *now, const char *sub,
 	struct fieldset_diff *ret)
 {
-	if (fieldset_compare(k->type, live, now, ret) != 0)
+	if (fieldset_compare(owners_type(k), live, now, ret) != 0)
 		return -ENOMEM;
 	owners_strip(k, ret->added, sub);
 	owners_strip(k, ret->changed, sub);

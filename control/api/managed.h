@@ -32,6 +32,8 @@ void owners_touch(struct owner *o, int64_t now); /* it took something */
 void owners_write(struct owners *all, json_t *obj);
 /* Leaves out what belongs to nobody: system metadata, and what this path cannot write. */
 void owners_strip(const struct kind *k, json_t *set, const char *sub);
+/* The tables that say how the kind's members merge. */
+const struct type *owners_type(const struct kind *k);
 /* What a write through this path changed. 0 or -ENOMEM; free in both cases. */
 int owners_diff(const struct kind *k, const json_t *live, const json_t *now, const char *sub,
 	struct fieldset_diff *ret);

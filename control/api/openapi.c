@@ -2,6 +2,7 @@
  * OpenAPI v3 (one document a group-version) and v2 (one document) from the schema tables: what
  * kubectl apply, create, edit and explain ask for. */
 #include <errno.h>
+#include "api/custom.h"
 #include "api/openapi.h"
 
 /* The prefixes that published names have in Kubernetes, by package of our tables. */
@@ -204,9 +205,9 @@ static void add_gvk(struct buf *out, const struct kind *k, const char *kind)
 static void type_gvks(const struct openapi *o, const struct type *t)
 {
 	const char *sep = ",\"x-kubernetes-group-version-kind\":[";
-	for (size_t i = 0; i < kind_count(); i++) {
-		const struct kind *k = kind_at(i);
-		if (k->type != t && k->list_type != t)
+	for (size_t i = 0; i < o->ks->n; i++) {
+		const struct kind *k = o->ks->v[i];
+		if (k->custom || (k->type != t && k->list_type != t))
 			continue;
 		buf_adds(o->out, sep);
 		add_gvk(o->out, k, k->type == t ? k->kind : k->list_kind);
@@ -265,8 +266,18 @@ static void definitions(struct openapi *o)
 
 static void mark_kind(struct openapi *o, const struct kind *k)
 {
+	if (k->custom) {
+		mark(o, type_by_name("meta.v1.ObjectMeta"));
+		mark(o, type_by_name("meta.v1.ListMeta"));
+		return;
+	}
 	mark(o, k->type);
 	mark(o, k->list_type);
+}
+
+static bool in_group(const struct kind *k, struct str group, struct str version)
+{
+	return str_eqz(group, k->group) && str_eqz(version, k->version);
 }
 
 static int start(struct openapi *o)
@@ -284,23 +295,25 @@ static void info(struct buf *out)
 	buf_adds(out, "\"info\":{\"title\":\"Kubernetes\",\"version\":\"v1.36.0\"},\"paths\":{");
 }
 
-int openapi_v3_group(struct str group, struct str version, struct buf *out)
+int openapi_v3_group(const struct kinds *ks, struct str group, struct str version, struct buf *out)
 {
-	struct openapi o = {.out = out, .v2 = false};
+	struct openapi o = {.out = out, .ks = ks, .v2 = false};
 	size_t n = 0, mark_len = out->len;
 	if (start(&o) < 0)
 		return -ENOMEM;
 	buf_adds(out, "{\"openapi\":\"3.0.0\",");
 	info(out);
-	for (size_t i = 0; i < kind_count(); i++) {
-		const struct kind *k = kind_at(i);
-		if (!str_eqz(group, k->group) || !str_eqz(version, k->version))
+	for (size_t i = 0; i < ks->n; i++) {
+		if (!in_group(ks->v[i], group, version))
 			continue;
-		mark_kind(&o, k);
-		openapi_paths(&o, k, n++ == 0);
+		mark_kind(&o, ks->v[i]);
+		openapi_paths(&o, ks->v[i], n++ == 0);
 	}
 	buf_adds(out, "},\"components\":{\"schemas\":{");
 	definitions(&o);
+	for (size_t i = 0; i < ks->n; i++)
+		if (ks->v[i]->custom && in_group(ks->v[i], group, version))
+			openapi_custom(&o, ks->v[i]);
 	buf_adds(out, "}}}");
 	free(o.seen);
 	if (n)
@@ -309,19 +322,22 @@ int openapi_v3_group(struct str group, struct str version, struct buf *out)
 	return -ENOENT;
 }
 
-int openapi_v2_json(struct buf *out)
+int openapi_v2_json(const struct kinds *ks, struct buf *out)
 {
-	struct openapi o = {.out = out, .v2 = true};
+	struct openapi o = {.out = out, .ks = ks, .v2 = true};
 	if (start(&o) < 0)
 		return -ENOMEM;
 	buf_adds(out, "{\"swagger\":\"2.0\",");
 	info(out);
-	for (size_t i = 0; i < kind_count(); i++) {
-		mark_kind(&o, kind_at(i));
-		openapi_paths(&o, kind_at(i), i == 0);
+	for (size_t i = 0; i < ks->n; i++) {
+		mark_kind(&o, ks->v[i]);
+		openapi_paths(&o, ks->v[i], i == 0);
 	}
 	buf_adds(out, "},\"definitions\":{");
 	definitions(&o);
+	for (size_t i = 0; i < ks->n; i++)
+		if (ks->v[i]->custom)
+			openapi_custom(&o, ks->v[i]);
 	buf_adds(out, "}}");
 	free(o.seen);
 	return out->err;
@@ -333,28 +349,45 @@ void openapi_type_ref(const struct openapi *o, const struct type *t)
 		add_ref(o, t, NULL);
 }
 
+void openapi_kind_ref(const struct openapi *o, const struct kind *k, bool list)
+{
+	AUTO_BUF struct buf name = {0};
+	if (!k->custom) {
+		openapi_type_ref(o, list ? k->list_type : k->type);
+		return;
+	}
+	buf_addf(&name, "%s%s", k->custom->open_name, list ? "List" : "");
+	add_ref(o, NULL, name.p ? name.p : "");
+}
+
 void openapi_gvk(const struct openapi *o, const struct kind *k)
 {
 	add_gvk(o->out, k, k->kind);
 }
 
-void openapi_v3_index(struct buf *out, struct str (*hash)(const char *gv))
+void openapi_v3_index(const struct kinds *ks, const char *salt, struct buf *out)
 {
 	const struct kind *last = NULL;
 	buf_adds(out, "{\"paths\":{");
-	for (size_t i = 0; i < kind_count(); i++) {
-		const struct kind *k = kind_at(i);
-		char gv[160];
-		struct str h;
+	for (size_t i = 0; i < ks->n; i++) {
+		const struct kind *k = ks->v[i];
+		char gv[400];
 		if (last && strcmp(last->group, k->group) == 0 &&
 			strcmp(last->version, k->version) == 0)
 			continue;
 		(void)snprintf(gv, sizeof(gv), "%s%s%s%s", *k->group ? "apis/" : "api/", k->group,
 			*k->group ? "/" : "", k->version);
-		h = hash ? hash(gv) : STR("0");
-		buf_addf(out, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=%.*s\"}",
-			last ? "," : "", gv, gv, STR_FMT(h));
+		buf_addf(out, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=%s",
+			last ? "," : "", gv, gv, salt);
 		last = k;
+		for (; i < ks->n && strcmp(ks->v[i]->group, k->group) == 0 &&
+			strcmp(ks->v[i]->version, k->version) == 0;
+			i++)
+			if (ks->v[i]->custom)
+				buf_addf(out, "-%.8s.%lld", ks->v[i]->custom->of->uid,
+					(long long)ks->v[i]->custom->of->generation);
+		i--;
+		buf_adds(out, "\"}");
 	}
 	buf_adds(out, "}}");
 }

@@ -81,11 +81,19 @@ static void parameter(const struct openapi *o, const char *name, const char *in,
 			param_docs[i].type);
 }
 
-static void schema_ref(const struct openapi *o, const struct type *t)
+struct target { /* what a body or answer is: a type, a kind or its list; else any object */
+	const struct type *type;
+	const struct kind *kind;
+	bool list;
+};
+
+static void schema_ref(const struct openapi *o, struct target t)
 {
 	buf_addc(o->out, '{');
-	if (t)
-		openapi_type_ref(o, t);
+	if (t.kind)
+		openapi_kind_ref(o, t.kind, t.list);
+	else if (t.type)
+		openapi_type_ref(o, t.type);
 	else
 		buf_adds(o->out, "\"type\":\"object\"");
 	buf_addc(o->out, '}');
@@ -95,7 +103,7 @@ static const char *const patch_types[] = {"application/json-patch+json",
 	"application/merge-patch+json", "application/strategic-merge-patch+json",
 	"application/apply-patch+yaml"};
 
-static void v3_body(const struct openapi *o, const struct type *t, enum body body)
+static void v3_body(const struct openapi *o, const struct kind *k, struct target t, enum body body)
 {
 	buf_adds(o->out, ",\"requestBody\":{\"content\":{");
 	if (body != BODY_PATCH) {
@@ -103,20 +111,26 @@ static void v3_body(const struct openapi *o, const struct type *t, enum body bod
 		schema_ref(o, t);
 		buf_addc(o->out, '}');
 	}
-	for (size_t i = 0; body == BODY_PATCH && i < ARRAY_LEN(patch_types); i++)
-		buf_addf(o->out, "%s\"%s\":{\"schema\":{\"type\":\"object\"}}", i ? "," : "",
-			patch_types[i]);
+	const char *sep = "";
+	for (size_t i = 0; body == BODY_PATCH && i < ARRAY_LEN(patch_types); i++) {
+		if (k->custom && strstr(patch_types[i], "strategic"))
+			continue;
+		buf_addf(
+			o->out, "%s\"%s\":{\"schema\":{\"type\":\"object\"}}", sep, patch_types[i]);
+		sep = ",";
+	}
 	buf_adds(o->out, "}}");
 }
 
-static void parameters(const struct openapi *o, const struct operation *op, const struct type *t)
+static void parameters(
+	const struct openapi *o, const struct kind *k, const struct operation *op, struct target t)
 {
 	const char *sep = "";
 	buf_adds(o->out, ",\"parameters\":[");
 	if (o->v2 && op->body != BODY_NONE) {
 		buf_addf(o->out, "{\"name\":\"body\",\"in\":\"body\",\"required\":%s,\"schema\":",
 			op->body == BODY_DELETE ? "false" : "true");
-		schema_ref(o, op->body == BODY_PATCH ? NULL : t);
+		schema_ref(o, op->body == BODY_PATCH ? (struct target){0} : t);
 		buf_addc(o->out, '}');
 		sep = ",";
 	}
@@ -124,10 +138,10 @@ static void parameters(const struct openapi *o, const struct operation *op, cons
 		parameter(o, op->params[i], "query", sep);
 	buf_addc(o->out, ']');
 	if (!o->v2 && op->body != BODY_NONE)
-		v3_body(o, t, op->body);
+		v3_body(o, k, t, op->body);
 }
 
-static void responses(const struct openapi *o, const char *code, const struct type *t)
+static void responses(const struct openapi *o, const char *code, struct target t)
 {
 	buf_addf(o->out, ",\"responses\":{\"%s\":{\"description\":\"OK\",", code);
 	if (!o->v2)
@@ -161,14 +175,17 @@ static void operation_id(
 static void operation(const struct openapi *o, const struct kind *k, const struct operation *op,
 	const char *sub, const char *sep)
 {
-	bool many = op->verb == VERB_LIST;
-	const struct type *del = type_by_name("meta.v1.DeleteOptions");
-	const struct type *status = type_by_name("meta.v1.Status");
+	bool del = op->body == BODY_DELETE;
+	struct target body = {
+		.type = type_by_name("meta.v1.DeleteOptions"), .kind = del ? NULL : k};
+	struct target answer = {.type = type_by_name("meta.v1.Status"),
+		.kind = del ? NULL : k,
+		.list = op->verb == VERB_LIST};
 	buf_addf(o->out, "%s\"%s\":{\"description\":\"%s %s\",\"tags\":[\"%s_%s\"],", sep,
 		op->method, op->action, k->kind, *k->group ? k->group : "core", k->version);
 	operation_id(o, k, op->word, sub);
-	parameters(o, op, op->body == BODY_DELETE ? del : k->type);
-	responses(o, op->code, op->body == BODY_DELETE ? status : many ? k->list_type : k->type);
+	parameters(o, k, op, body);
+	responses(o, op->code, answer);
 	buf_addf(o->out,
 		",\"x-kubernetes-action\":\"%s\",\"x-kubernetes-group-version-kind\":", op->action);
 	openapi_gvk(o, k);

@@ -294,10 +294,10 @@ static void add_message(struct buf *out, const struct msg *m, struct jv v)
 	}
 }
 
-int openapi_v2_gnostic(struct buf *out)
+int openapi_v2_gnostic(const struct kinds *ks, struct buf *out)
 {
 	AUTO_BUF struct buf json = {0};
-	int r = openapi_v2_json(&json);
+	int r = openapi_v2_json(ks, &json);
 	if (r < 0)
 		return r;
 	add_message(out, &document_msg, jv_of(buf_str(&json)));

@@ -123,6 +123,28 @@ static void daemon_set_generation(json_t *obj, int64_t n)
 		json_sprintf("%" JSON_INTEGER_FORMAT, (json_int_t)n));
 }
 
+/* Every version that objects were ever stored in is noted down. */
+static void stored_versions(json_t *crd)
+{
+	json_t *status = json_make(crd, "status"), *list, *v, *had;
+	size_t i, j;
+	list = json_object_get(status, "storedVersions");
+	json_array_foreach (json_at(crd, "spec.versions"), i, v) {
+		bool known = false;
+		json_t *name = json_object_get(v, "name");
+		if (!json_is_true(json_object_get(v, "storage")) || !name)
+			continue;
+		json_array_foreach (list, j, had)
+			known = known || json_equal(had, name);
+		if (known)
+			return;
+		list = json_is_array(list) ? json_copy(list) : json_array();
+		(void)json_array_append(list, name);
+		(void)json_object_set_new(status, "storedVersions", list);
+		return;
+	}
+}
+
 static void create_kind(const struct kind *k, json_t *obj, const char *now)
 {
 	if (is_kind(k, "", "Pod"))
@@ -133,6 +155,8 @@ static void create_kind(const struct kind *k, json_t *obj, const char *now)
 		job_selector(obj);
 	else if (is_kind(k, "apps", "DaemonSet"))
 		daemon_set_generation(obj, 1);
+	else if (is_kind(k, "apiextensions.k8s.io", "CustomResourceDefinition"))
+		stored_versions(obj);
 }
 
 void api_prepare_create(const struct kind *k, json_t *obj, int64_t now_ns)
@@ -166,9 +190,25 @@ static bool is_meta(const char *member)
 	return false;
 }
 
+/* Does a custom object differ beside metadata, and status where that is a subresource? */
+static bool custom_differs(const struct kind *k, const json_t *a, const json_t *b)
+{
+	AUTO_JSON json_t *x = json_copy((json_t *)(uintptr_t)a);
+	AUTO_JSON json_t *y = json_copy((json_t *)(uintptr_t)b);
+	drop(x, "metadata");
+	drop(y, "metadata");
+	if (k->subresources & SUB_STATUS) {
+		drop(x, "status");
+		drop(y, "status");
+	}
+	return !json_equal(x, y);
+}
+
 /* Does anything but metadata and status differ? */
 static bool body_differs(const struct kind *k, const json_t *a, const json_t *b)
 {
+	if (k->custom)
+		return custom_differs(k, a, b);
 	for (size_t i = 0; i < k->type->n_fields; i++) {
 		const char *name = k->type->fields[i].name;
 		const json_t *x = json_object_get(a, name), *y = json_object_get(b, name);
@@ -223,8 +263,29 @@ static void keep_body(const struct kind *k, json_t *obj, const json_t *old)
 			keep(obj, old, k->type->fields[i].name);
 }
 
+/* Of a custom object only the status is taken. */
+static void custom_status(json_t *obj, const json_t *old)
+{
+	AUTO_JSON json_t *status = json_incref(json_object_get(obj, "status"));
+	AUTO_JSON json_t *meta = json_copy(json_object_get(old, "metadata"));
+	static const char *const own[] = {"managedFields", "uid"};
+	for (size_t i = 0; i < ARRAY_LEN(own); i++)
+		keep(meta, json_object_get(obj, "metadata"), own[i]);
+	(void)json_object_clear(obj);
+	(void)json_object_update(obj, (json_t *)(uintptr_t)old);
+	(void)json_object_set(obj, "metadata", meta);
+	if (status)
+		(void)json_object_set(obj, "status", status);
+	else
+		drop(obj, "status");
+}
+
 static void update_status(const struct kind *k, json_t *obj, const json_t *old)
 {
+	if (k->custom) {
+		custom_status(obj, old);
+		return;
+	}
 	json_t *meta = json_object_get(obj, "metadata");
 	const json_t *old_meta = json_object_get(old, "metadata");
 	keep_body(k, obj, old);
@@ -267,6 +328,12 @@ static void update_main(const struct kind *k, json_t *obj, const json_t *old)
 		keep(obj, old, "status");
 	if (is_kind(k, "", "Namespace"))
 		keep(obj, old, "spec");
+	if (is_kind(k, "apiextensions.k8s.io", "CustomResourceDefinition")) {
+		json_t *status = json_copy(json_object_get(obj, "status"));
+		if (status) /* the old one shares it */
+			(void)json_object_set_new(obj, "status", status);
+		stored_versions(obj);
+	}
 }
 
 void api_prepare_update(const struct kind *k, json_t *obj, const json_t *old, const char *sub)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Lookups in the compiled schema: binary searches over the order that schemac laid down. */
 #include <stdio.h>
-#include "api/api.h"
+#include <errno.h>
+#include "api/custom.h"
 
 /* Compares as strcmp does: bytes first, then length. */
 static int str_order(struct str a, const char *b)
@@ -99,4 +100,55 @@ const struct field *type_field(const struct type *t, struct str name)
 			lo = mid + 1;
 	}
 	return NULL;
+}
+
+const struct field *type_member(const struct type *t, const char *name)
+{
+	const struct field *f = type_field(t, str_of(name));
+	return f ? f : t->rest;
+}
+
+static bool known_group(const char *group)
+{
+	for (size_t i = 0; i < api_schema.n_kinds; i++)
+		if (strcmp(api_schema.kinds[i].group, group) == 0)
+			return true;
+	return false;
+}
+
+/* Built-in groups come first; within a group the preferred version is last. */
+static int publish_order(const void *a, const void *b)
+{
+	const struct kind *x = *(const struct kind *const *)a, *y = *(const struct kind *const *)b;
+	int r = strcmp(x->group, y->group);
+	if (r) {
+		bool own_x = known_group(x->group), own_y = known_group(y->group);
+		return own_x == own_y ? r : own_x ? -1 : 1;
+	}
+	r = strcmp(x->version, y->version);
+	if (r && (x->custom || y->custom))
+		r = version_order(x->version, y->version);
+	return r ? r : strcmp(x->plural, y->plural);
+}
+
+int kinds_new(const struct kind *const *more, size_t n, struct kinds *ret)
+{
+	size_t own = api_schema.n_kinds;
+	const struct kind **v = calloc(own + n + 1, sizeof(const struct kind *));
+	if (!v)
+		return -ENOMEM;
+	for (size_t i = 0; i < own; i++)
+		v[i] = &api_schema.kinds[i];
+	for (size_t i = 0; i < n; i++)
+		v[own + i] = more[i];
+	if (n)
+		qsort(v, own + n, sizeof(*v), publish_order);
+	*ret = (struct kinds){.v = v, .n = own + n};
+	return 0;
+}
+
+void kinds_free(struct kinds *ks)
+{
+	free((void *)(uintptr_t)ks->v);
+	*ks = (struct kinds){0};
 }

@@ -60,6 +60,7 @@ struct type {
 	const struct field *fields; /* protobuf order: the order of canonical JSON */
 	const uint8_t *by_name;	    /* indexes into fields, sorted by name */
 	const struct embed *embeds;
+	const struct field *rest; /* how members are that fields[] does not list; NULL = refused */
 	uint16_t n_fields, n_embeds;
 	bool atomic;   /* mapType/structType atomic */
 	bool typemeta; /* has apiVersion and kind, which are not in the protobuf message */
@@ -71,6 +72,7 @@ struct column {
 	const char *path; /* dotted path, or NULL when the kind's cell function fills it */
 	uint8_t priority;
 };
+struct custom;	   /* custom.h: what is only known at run time */
 struct kind_rules; /* rules.h: cross-field defaults, validation, cells; one file a kind */
 struct kind {
 	const char *group, *version, *kind, *list_kind, *plural, *singular;
@@ -80,6 +82,7 @@ struct kind {
 	const struct type *type, *list_type;
 	const struct column *columns;
 	const struct kind_rules *rules; /* may be NULL */
+	const struct custom *custom;	/* of a CustomResourceDefinition; NULL = compiled in */
 	uint16_t n_columns;
 	uint16_t verbs;	       /* VERB_* */
 	uint16_t subresources; /* SUB_* */

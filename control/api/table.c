@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * meta/v1 Table: what `kubectl get` prints. Columns come from the schema; the cells that are more
  * than a member of the object come from the kind's rules. */
+#include "api/custom.h"
+#include "api/jsonpath.h"
 #include "api/rules.h"
 #include "xebec/base/timefmt.h"
 
@@ -185,6 +187,33 @@ static void path_cell(struct cells *c, const struct column *col, struct jv v)
 		cell_raw(c, v, "");
 }
 
+/* A value as a custom column's type wants it; null when it is of another type. */
+static void custom_cell(struct cells *c, const struct column *col, struct jv v)
+{
+	enum jv_type t = jv_type(v);
+	if (strcmp(col->type, "string") == 0 && t != JV_ABSENT && t != JV_NULL) {
+		if (t == JV_STRING)
+			cell_raw(c, v, "");
+		else
+			cell_str(c, jv_bytes(v));
+	} else if (strcmp(col->type, "integer") == 0 && t == JV_NUMBER) {
+		cell_int(c, jv_int(v, 0));
+	} else if (strcmp(col->type, "date") == 0 && t == JV_STRING) {
+		int64_t when;
+		if (time_parse(jv_raw_str(v), &when) == 0)
+			cell_age(c, v);
+		else
+			cell_str(c, STR("<invalid>"));
+	} else if ((strcmp(col->type, "number") == 0 && t == JV_NUMBER) ||
+		   (strcmp(col->type, "boolean") == 0 && t == JV_BOOL)) {
+		next_cell(c);
+		buf_add_str(c->out, jv_bytes(v));
+	} else {
+		next_cell(c);
+		buf_adds(c->out, "null");
+	}
+}
+
 static void one_cell(
 	struct cells *c, const struct kind_rules *rules, const struct column *col, struct jv obj)
 {
@@ -236,7 +265,12 @@ void table_row(const struct kind *k, struct jv obj, uint64_t rv, enum include_ob
 	const struct column *cols = columns_of(k, &n);
 	buf_adds(out, "{\"cells\":[");
 	for (size_t i = 0; i < n; i++)
-		one_cell(&c, rules, &cols[i], obj);
+		if (k->custom && k->custom->columns && i > 0)
+			custom_cell(&c, &cols[i],
+				k->custom->columns[i] ? jsonpath_first(k->custom->columns[i], obj)
+						      : (struct jv){0});
+		else
+			one_cell(&c, rules, &cols[i], obj);
 	buf_addc(out, ']');
 	if (inc != INCLUDE_NONE) {
 		buf_adds(out, ",\"object\":");

@@ -3,6 +3,7 @@
  * says: enums, bounds, immutable, and required strings where the kind has no rules of its own (a
  * required list or object is met by an empty one, which Go cannot tell from none). */
 #include <errno.h>
+#include "api/custom.h"
 #include "api/rules.h"
 
 struct walk {
@@ -103,7 +104,9 @@ int api_validate(const struct kind *k, const json_t *obj, const json_t *old, con
 		old ? jget(old, "metadata") : NULL, k->namespaced, rules->name);
 	if (rules->validate)
 		rules->validate(obj, old, sub, c);
-	if (!*sub) {
+	if (k->custom) {
+		custom_validate(k, obj, old, c);
+	} else if (!*sub) {
 		w.by_rules = c->n;
 		w.required = !rules->validate;
 		check_object(&w, NULL, k->type, obj, old);

@@ -145,6 +145,111 @@ static void ring_clear(struct cache_res *r, uint64_t rev)
 	r->first = r->next;
 }
 
+/* --- custom resources: known by their definition, or by a key in the store --- */
+
+static struct cache_res *custom_new(struct cache *c, struct str group, struct str plural)
+{
+	struct cache_res *r = calloc(1, sizeof(*r));
+	struct kind *k = calloc(1, sizeof(*k));
+	char *g = str_dup(group), *p = str_dup(plural);
+	if (r && k && g && p) {
+		*k = (struct kind){.group = g,
+			.version = "",
+			.kind = "",
+			.list_kind = "",
+			.plural = p,
+			.singular = "",
+			.storage_group = g,
+			.storage_plural = p,
+			.namespaced = true}; /* a key without a slash has no namespace */
+		*r = (struct cache_res){.cache = c, .kind = k, .own = k, .refs = 1};
+		r->objs = omap_new(&obj_ops);
+		list_init(&r->node);
+		list_init(&r->watchers);
+		r->dropped_rev = atomic_load(&c->rev);
+		if (r->objs && asprintf(&r->prefix, "/registry/%s/%s/", g, p) > 0) {
+			r->prefix_len = strlen(r->prefix);
+			return r;
+		}
+		omap_free(r->objs);
+	}
+	free(r);
+	free(k);
+	free(g);
+	free(p);
+	return NULL;
+}
+
+static void res_clear(struct cache_res *r)
+{
+	ring_clear(r, 0);
+	free(r->ring);
+	free(r->ring_at);
+	omap_free(r->objs);
+	free(r->prefix);
+}
+
+void cache_res_unref(struct cache_res *r)
+{
+	if (!r || !r->own || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	res_clear(r);
+	free((char *)(uintptr_t)r->own->group);
+	free((char *)(uintptr_t)r->own->plural);
+	free(r->own);
+	free(r);
+}
+
+/* key: "group/plural". */
+static struct cache_res *custom_get(struct cache *c, struct str key)
+{
+	struct cache_res *r = htab_get(c->by_prefix, key);
+	struct str plural = key, group = str_cut(&plural, '/');
+	if (r || !memchr(group.p, '.', group.n))
+		return r;
+	r = custom_new(c, group, plural);
+	if (r && htab_put(c->by_prefix, key, r, NULL) < 0) {
+		cache_res_unref(r);
+		return NULL;
+	}
+	if (r)
+		list_push(&c->all, &r->node);
+	return r;
+}
+
+struct cache_res *cache_custom(struct cache *c, const char *group, const char *plural)
+{
+	char key[520];
+	int n = snprintf(key, sizeof(key), "%s/%s", group, plural);
+	if (n < 0 || (size_t)n >= sizeof(key))
+		return NULL;
+	pthread_mutex_lock(&c->lock);
+	struct cache_res *r = custom_get(c, (struct str){key, (size_t)n});
+	if (r && r->own)
+		atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+static void wake(struct cache_res *r);
+
+void cache_custom_changed(struct cache *c, const char *group, const char *plural, bool gone)
+{
+	char key[520];
+	int n = snprintf(key, sizeof(key), "%s/%s", group, plural);
+	struct str k = {key, (size_t)n};
+	struct cache_res *r = n > 0 && (size_t)n < sizeof(key) ? htab_get(c->by_prefix, k) : NULL;
+	if (!r || !r->own)
+		return;
+	r->epoch++;
+	wake(r);
+	if (!gone || omap_len(r->objs))
+		return;
+	(void)htab_del(c->by_prefix, k);
+	list_del(&r->node);
+	cache_res_unref(r);
+}
+
 /* --- writer --- */
 
 /* The resource of a store key and where the object's own key begins. */
@@ -159,7 +264,7 @@ static struct cache_res *find_res(struct cache *c, struct str key, uint32_t *ret
 	if (!q)
 		return NULL;
 	*ret_off = (uint32_t)(q + 1 - key.p);
-	return htab_get(c->by_prefix, (struct str){g, (size_t)(q - g)});
+	return custom_get(c, (struct str){g, (size_t)(q - g)});
 }
 
 static void wake(struct cache_res *r)
@@ -263,11 +368,11 @@ static void load(void *arg, const struct err *e, const struct store_range_result
 		else if (c->on_change)
 			c->on_change(c->on_change_arg, r, NULL, o);
 	}
-	for (size_t i = 0; i < c->n_res; i++)
-		ring_clear(&c->res[i], rr->rev);
+	list_each (n, &c->all)
+		ring_clear(list_entry(n, struct cache_res, node), rr->rev);
 	atomic_store(&c->rev, rr->rev);
-	for (size_t i = 0; i < c->n_res; i++)
-		wake(&c->res[i]);
+	list_each (n, &c->all)
+		wake(list_entry(n, struct cache_res, node));
 	wake_waiters(c, rr->rev);
 	pthread_mutex_unlock(&c->lock);
 	struct str start = STR("/registry/"), end = STR("/registry0");
@@ -278,12 +383,13 @@ static void load(void *arg, const struct err *e, const struct store_range_result
 static void reset(struct cache *c)
 {
 	pthread_mutex_lock(&c->lock);
-	for (size_t i = 0; i < c->n_res; i++) {
+	list_each (n, &c->all) {
+		struct cache_res *r = list_entry(n, struct cache_res, node);
 		struct omap *fresh = omap_new(&obj_ops);
 		if (!fresh)
 			continue;
-		omap_free(c->res[i].objs);
-		c->res[i].objs = fresh;
+		omap_free(r->objs);
+		r->objs = fresh;
 	}
 	pthread_mutex_unlock(&c->lock);
 	struct store_range all = {.start = STR("/registry/"), .end = STR("/registry0")};
@@ -359,6 +465,7 @@ static int add_res(struct cache *c, const struct kind *k)
 	if (!r->objs || asprintf(&r->prefix, "/registry/%s/", key.p) < 0)
 		return -ENOMEM;
 	r->prefix_len = strlen(r->prefix);
+	list_push(&c->all, &r->node);
 	c->n_res++;
 	return htab_put(c->by_prefix, buf_str(&key), r, NULL);
 }
@@ -374,6 +481,7 @@ int cache_new(
 	c->on_change_arg = arg;
 	pthread_mutex_init(&c->lock, NULL);
 	list_init(&c->waiters);
+	list_init(&c->all);
 	c->by_prefix = htab_new();
 	c->res = calloc(kind_count(), sizeof(*c->res));
 	int rc = c->by_prefix && c->res ? 0 : -ENOMEM;
@@ -398,12 +506,12 @@ void cache_free(struct cache *c)
 		return;
 	if (c->watch)
 		c->store->ops->watch_cancel(c->store, c->watch);
-	for (size_t i = 0; i < c->n_res; i++) {
-		ring_clear(&c->res[i], 0);
-		free(c->res[i].ring);
-		free(c->res[i].ring_at);
-		omap_free(c->res[i].objs);
-		free(c->res[i].prefix);
+	list_each_safe (n, &c->all) {
+		struct cache_res *r = list_entry(n, struct cache_res, node);
+		if (r->own)
+			cache_res_unref(r);
+		else
+			res_clear(r);
 	}
 	htab_free(c->by_prefix, NULL);
 	free(c->res);
@@ -485,6 +593,7 @@ int cache_subscribe(struct cache_res *r, struct watcher *w, uint64_t rv,
 {
 	int rc = 0;
 	pthread_mutex_lock(&r->cache->lock);
+	w->epoch = r->epoch;
 	if (ret_snap) {
 		*ret_snap = omap_snapshot(r->objs);
 		w->cursor = r->next;
@@ -517,7 +626,9 @@ int cache_read(struct cache_res *r, struct watcher *w, struct event **ret, size_
 {
 	int n = 0;
 	pthread_mutex_lock(&r->cache->lock);
-	if (w->cursor < r->first) {
+	if (w->epoch != r->epoch) {
+		n = -ENOENT;
+	} else if (w->cursor < r->first) {
 		n = -ESTALE;
 	} else {
 		for (; (size_t)n < max && w->cursor < r->next; n++, w->cursor++) {

@@ -57,12 +57,17 @@ struct watcher { /* embedded by the subscriber; the fields belong to the cache *
 	struct loop *loop;
 	struct loop_task task; /* .fn is run on loop when there is something to read */
 	atomic_bool posted;
+	uint64_t epoch;
 	uint64_t cursor; /* sequence number of the next event to read */
 };
 
 struct cache_res { /* one stored resource; several kinds (API versions) may share it */
 	struct cache *cache;
-	const struct kind *kind; /* the storage version */
+	struct list node;	 /* of cache->all */
+	const struct kind *kind; /* the storage version; of a custom resource only its names */
+	struct kind *own;	 /* custom: the memory behind kind */
+	_Atomic int refs;	 /* custom only */
+	uint64_t epoch;		 /* watchers of an earlier one are ended */
 	char *prefix;		 /* "/registry/core/pods/" */
 	size_t prefix_len;
 	struct omap *objs;
@@ -93,8 +98,9 @@ struct cache {
 	pthread_mutex_t lock;
 	_Atomic uint64_t rev;	/* everything up to it is in the maps and rings */
 	struct htab *by_prefix; /* "core/pods" -> struct cache_res */
-	struct cache_res *res;
+	struct cache_res *res;	/* the built-in ones */
 	size_t n_res;
+	struct list all; /* and those of custom resources */
 	struct list waiters;
 	cache_change *on_change;
 	void *on_change_arg;
@@ -105,6 +111,12 @@ int cache_new(
 	struct store *s, cache_change *on_change, void *arg, struct cache **ret, struct err *e);
 void cache_free(struct cache *c);
 struct cache_res *cache_resource(struct cache *c, const struct kind *k); /* NULL: not stored */
+/* Of a custom resource: made when it is not there yet. A reference; NULL when out of memory. */
+struct cache_res *cache_custom(struct cache *c, const char *group, const char *plural);
+void cache_res_unref(struct cache_res *r); /* NULL and built-in ones: nothing */
+/* Under the lock (from on_change): its definition changed; every watch ends, and when it is gone
+ * for good and no object is left, so is the memory. */
+void cache_custom_changed(struct cache *c, const char *group, const char *plural, bool gone);
 
 /* Is everything up to rev here? If not, w->task is posted to w->loop when it is. */
 bool cache_wait(struct cache *c, struct cache_wait *w, uint64_t rev);
@@ -120,7 +132,7 @@ int cache_subscribe(struct cache_res *r, struct watcher *w, uint64_t rv,
 	struct omap_snap **ret_snap, uint64_t *ret_rev);
 void cache_unsubscribe(struct cache_res *r, struct watcher *w);
 /* Up to max events (references) and the revision reached when the ring is drained (0 when it is
- * not). -ESTALE: fell off the ring. */
+ * not). -ESTALE: fell off the ring. -ENOENT: the definition of the resource changed. */
 int cache_read(struct cache_res *r, struct watcher *w, struct event **ret, size_t max,
 	uint64_t *ret_drained_rev);
 uint64_t cache_oldest(struct cache_res *r);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * DELETE and DELETECOLLECTION: preconditions, grace (pods), finalizers and propagation. */
-#include "apiserver/internal.h"
+#include "apiserver/crd.h"
 
 #include <errno.h>
 
@@ -294,6 +294,8 @@ static int delete_compute(struct write *w, const json_t *old, json_t **ret, stru
 		rc = delete_namespace(w, old, obj, e);
 	} else {
 		bool gone;
+		if (strcmp(k->kind, "CustomResourceDefinition") == 0 && !k->custom)
+			crd_mark_deleted(obj, r->now_ns);
 		set_propagation(k, obj, o);
 		delete_state(w, old, obj, o, &gone);
 		/* Pods answer with the mark of their deletion: may_vanish lets them go. */
@@ -488,7 +490,7 @@ static void del_all_step(struct req *r)
 	if (d->n++)
 		buf_addc(&d->items, ',');
 	AUTO_BUF struct buf scratch = {0};
-	obj_write(as_asked(r, obj_bytes(o), &scratch), obj_rv(o), true, &d->items);
+	obj_write(as_asked(r, obj_bytes(o), obj_rv(o), &scratch), obj_rv(o), true, &d->items);
 	r->rt.name = str_of(arena_strdup(&r->arena, obj_name(o)));
 	struct write *w = write_new(r, r->rt.res, str_of(arena_strdup(&r->arena, obj_key(o))));
 	if (!w)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A request's way: who asks, for what, may he, then the row of the verb table. */
+#include "api/custom.h"
 #include "apiserver/internal.h"
 
 #include <errno.h>
@@ -25,6 +26,8 @@ static void req_free(struct req *r)
 	if (r->free_state)
 		r->free_state(r);
 	list_opts_free(&r->list);
+	cache_res_unref(r->rt.owned);
+	definition_unref(r->rt.def);
 	arena_free(&r->arena);
 	atomic_fetch_sub(&r->srv->busy, 1);
 	free(r);
@@ -245,8 +248,8 @@ bool selected(const struct list_opts *o, const struct obj *obj)
 		return false;
 	AUTO_BUF struct buf scratch = {0};
 	return !o->fields ||
-	       field_selector_match(
-		       o->fields, jv_of(as_version(o->stored, o->asked, obj_bytes(obj), &scratch)));
+	       field_selector_match(o->fields, jv_of(as_version(o->stored, o->asked, obj_bytes(obj),
+						       obj_rv(obj), &scratch)));
 }
 
 /* The field manager: as asked, or the client's name. */
@@ -434,6 +437,8 @@ static void reply_no_resource(struct req *r)
 /* Clients show these to their users. */
 static void warn_deprecated(struct req *r)
 {
+	if (r->rt.kind->custom && r->rt.kind->custom->warning)
+		warn(r, "%s", r->rt.kind->custom->warning);
 	static const struct {
 		const char *plural, *text;
 	} rows[] = {{"endpoints", "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 "
@@ -469,7 +474,7 @@ static void resource(struct req *r)
 		reply_error(r, &e);
 		return;
 	}
-	if (!fn) {
+	if (!fn || (r->rt.no_create && r->verb == V_CREATE)) {
 		reply_no_method(r);
 		return;
 	}

@@ -8,6 +8,8 @@
 #include "xebec/base/timefmt.h"
 
 struct alloc;
+struct crds;
+struct definition;
 struct jwt_key;
 struct kubelets;
 struct metrics;
@@ -17,6 +19,7 @@ struct apiserver {
 	struct store *store;
 	struct loop *loop;
 	struct cache *cache;
+	struct crds *crds;	   /* kinds that definitions made */
 	struct alloc *alloc;	   /* cluster addresses and node ports */
 	struct jwt_key *jwt;	   /* NULL: no service account tokens */
 	struct tokens *tokens;	   /* static bearer tokens; NULL: none */
@@ -51,7 +54,10 @@ struct route {
 	struct str rest; /* after the subresource (proxy paths) */
 	const struct kind *kind;
 	struct cache_res *res;
-	bool legacy_watch; /* /api/v1/watch/... */
+	struct definition *def;	 /* a reference: kind and res are a custom resource's */
+	struct cache_res *owned; /* a reference, with def */
+	bool no_create;		 /* the definition is being deleted */
+	bool legacy_watch;	 /* /api/v1/watch/... */
 };
 enum route_result { ROUTE_OK, ROUTE_NOT_RESOURCE, ROUTE_NO_GROUP, ROUTE_NO_RESOURCE };
 

@@ -85,7 +85,7 @@ static void list_item(struct list_out *l, struct str bytes, uint64_t rv)
 {
 	struct req *r = l->r;
 	AUTO_BUF struct buf scratch = {0};
-	bytes = as_asked(r, bytes, &scratch);
+	bytes = as_asked(r, bytes, rv, &scratch);
 	if (l->n++)
 		buf_addc(&l->items, ',');
 	if (r->accept.form == FORM_TABLE)

@@ -351,7 +351,7 @@ void reply_obj(struct req *r, int status, struct str bytes, uint64_t rv)
 		return;
 	AUTO_BUF struct buf b = {0}, scratch = {0};
 	const struct kind *k = r->rt.kind;
-	bytes = as_asked(r, bytes, &scratch);
+	bytes = as_asked(r, bytes, rv, &scratch);
 	if (r->accept.form == FORM_TABLE) {
 		char meta[64];
 		(void)snprintf(meta, sizeof(meta), "{\"resourceVersion\":\"%llu\"}",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Paths: /api/v1/..., /apis/GROUP/VERSION/... to a kind of the schema; everything else by a table.
  */
+#include "apiserver/crd.h"
 #include "apiserver/internal.h"
 
 #include <errno.h>
@@ -38,13 +39,24 @@ static int split(struct arena *a, struct str path, struct path *ret)
 	return 0;
 }
 
-static bool group_exists(struct str group, struct str version)
+static bool group_exists(struct apiserver *s, struct str group, struct str version)
 {
 	for (size_t i = 0; i < kind_count(); i++)
 		if (str_eqz(group, kind_at(i)->group) &&
 			(!version.n || str_eqz(version, kind_at(i)->version)))
 			return true;
-	return false;
+	return crds_has_group(s->crds, group, version);
+}
+
+/* The kind that a definition made, with references that the request gives back. */
+static void find_custom(struct apiserver *s, struct route *rt)
+{
+	rt->def = crds_find(s->crds, rt->group, rt->plural, &rt->no_create);
+	rt->kind = rt->def ? definition_kind(rt->def, rt->version) : NULL;
+	if (rt->kind)
+		rt->res = rt->owned = cache_custom(s->cache, rt->def->group, rt->def->plural);
+	if (!rt->res)
+		rt->kind = NULL;
 }
 
 /* /namespaces/X/Y: Y is a subresource of the namespace only when it is one of these. */
@@ -84,6 +96,8 @@ static enum route_result parse_resource(
 	rt->plural = p->seg[i++];
 	rt->kind = kind_by_resource(rt->group, rt->version, rt->plural);
 	if (!rt->kind)
+		find_custom(s, rt);
+	if (!rt->kind)
 		return ROUTE_NO_RESOURCE;
 	if (in_ns && !rt->kind->namespaced)
 		return ROUTE_NO_RESOURCE;
@@ -94,7 +108,8 @@ static enum route_result parse_resource(
 	rt->rest = i < p->n ? rest_of(a, p, i) : (struct str){0};
 	if (rt->kind->namespaced && rt->name.n && !rt->ns.n)
 		return ROUTE_NO_RESOURCE;
-	rt->res = cache_resource(s->cache, rt->kind);
+	if (!rt->res)
+		rt->res = cache_resource(s->cache, rt->kind);
 	return ROUTE_OK;
 }
 
@@ -116,7 +131,7 @@ enum route_result route_parse(
 	} else {
 		return ROUTE_NOT_RESOURCE;
 	}
-	if (!group_exists(rt->group, rt->version))
+	if (!group_exists(s, rt->group, rt->version))
 		return ROUTE_NO_GROUP;
 	return parse_resource(s, a, &p, i, rt);
 }
@@ -165,11 +180,11 @@ static bool wants_aggregated(struct req *r)
 	return false;
 }
 
-static void discovery(struct req *r, bool core)
+static void discovery(struct req *r, const struct kinds *ks, bool core)
 {
 	AUTO_BUF struct buf b = {0};
 	if (wants_aggregated(r)) {
-		discovery_aggregated(core, &b);
+		discovery_aggregated(ks, core, &b);
 		published(r, "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
 			&b);
 		return;
@@ -181,32 +196,32 @@ static void discovery(struct req *r, bool core)
 			"\"serverAddress\":\"%s\"}]}",
 			r->srv->advertise ? r->srv->advertise : "");
 	else
-		discovery_groups(&b);
+		discovery_groups(ks, &b);
 	published(r, "application/json", &b);
 }
 
-static bool path_api(struct req *r, struct str rest)
+static bool path_api(struct req *r, const struct kinds *ks, struct str rest)
 {
 	if (rest.n && !str_eqz(rest, "/")) {
 		AUTO_BUF struct buf b = {0};
 		struct str version = {rest.p + 1, rest.n - 1};
 		if (version.p[version.n - 1] == '/')
 			version.n--;
-		if (discovery_resources(STR(""), version, &b) < 0)
+		if (discovery_resources(ks, STR(""), version, &b) < 0)
 			return false;
 		plain_json(r, &b);
 		return true;
 	}
-	discovery(r, true);
+	discovery(r, ks, true);
 	return true;
 }
 
 /* The APIGroup of one group, cut out of the list of all. */
-static bool one_group(struct req *r, struct str group)
+static bool one_group(struct req *r, const struct kinds *ks, struct str group)
 {
 	AUTO_BUF struct buf all = {0};
 	AUTO_BUF struct buf b = {0};
-	discovery_groups(&all);
+	discovery_groups(ks, &all);
 	jv_each (it, jv_get(jv_of(buf_str(&all)), "groups")) {
 		struct str g = jv_bytes(it.v);
 		if (!str_eq(jv_raw_str(jv_get(it.v, "name")), group) || g.n < 2)
@@ -219,10 +234,10 @@ static bool one_group(struct req *r, struct str group)
 	return false;
 }
 
-static bool path_apis(struct req *r, struct str rest)
+static bool path_apis(struct req *r, const struct kinds *ks, struct str rest)
 {
 	if (!rest.n || str_eqz(rest, "/")) {
-		discovery(r, false);
+		discovery(r, ks, false);
 		return true;
 	}
 	rest.p++, rest.n--;
@@ -230,11 +245,11 @@ static bool path_apis(struct req *r, struct str rest)
 	if (!group.n)
 		return false;
 	if (!rest.n)
-		return one_group(r, group);
+		return one_group(r, ks, group);
 	if (rest.p[rest.n - 1] == '/')
 		rest.n--;
 	AUTO_BUF struct buf b = {0};
-	if (discovery_resources(group, rest, &b) < 0)
+	if (discovery_resources(ks, group, rest, &b) < 0)
 		return false;
 	plain_json(r, &b);
 	return true;
@@ -295,20 +310,13 @@ static bool path_metrics(struct req *r, struct str rest)
 	return true;
 }
 
-/* Group versions never change at run time: the build is their hash. */
-static struct str build_hash(const char *gv)
-{
-	(void)gv;
-	return str_of(xebec_version());
-}
-
-static bool path_openapi_v3(struct req *r, struct str rest)
+static bool path_openapi_v3(struct req *r, const struct kinds *ks, struct str rest)
 {
 	AUTO_BUF struct buf b = {0};
 	struct str enc = http_header_get(r->x, "accept-encoding");
 	r->gzip_ok = enc.n >= 4 && memmem(enc.p, enc.n, "gzip", 4) != NULL;
 	if (!rest.n || str_eqz(rest, "/")) {
-		openapi_v3_index(&b, build_hash);
+		openapi_v3_index(ks, xebec_version(), &b);
 		published(r, "application/json", &b);
 		return true;
 	}
@@ -318,20 +326,20 @@ static bool path_openapi_v3(struct req *r, struct str rest)
 		group = str_cut(&rest, '/');
 	else if (!str_eqz(root, "api"))
 		return false;
-	if (openapi_v3_group(group, rest, &b) < 0)
+	if (openapi_v3_group(ks, group, rest, &b) < 0)
 		return false;
 	reply_bytes(r, 200, "application/json", buf_str(&b));
 	return true;
 }
 
-static bool path_openapi_v2(struct req *r, struct str rest)
+static bool path_openapi_v2(struct req *r, const struct kinds *ks, struct str rest)
 {
 	AUTO_BUF struct buf b = {0};
 	struct str enc = http_header_get(r->x, "accept-encoding"),
 		   acc = http_header_get(r->x, "accept");
 	r->gzip_ok = enc.n >= 4 && memmem(enc.p, enc.n, "gzip", 4) != NULL;
 	bool pb = acc.n > 8 && memmem(acc.p, acc.n, "protobuf", 8) != NULL;
-	if (rest.n || (pb ? openapi_v2_gnostic(&b) : openapi_v2_json(&b)) < 0)
+	if (rest.n || (pb ? openapi_v2_gnostic(ks, &b) : openapi_v2_json(ks, &b)) < 0)
 		return false;
 	reply_bytes(r, 200,
 		pb ? "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" /* Go refuses the
@@ -381,19 +389,21 @@ static bool path_root(struct req *r, struct str rest)
 static const struct {
 	const char *path;
 	bool (*fn)(struct req *r, struct str rest);
+	/* what lists the kinds there are */
+	bool (*of_kinds)(struct req *r, const struct kinds *ks, struct str rest);
 } path_rows[] = {
-	{"/apis", path_apis},
-	{"/api", path_api},
-	{"/version", path_version},
-	{"/healthz", path_health},
-	{"/livez", path_health},
-	{"/readyz", path_health},
-	{"/metrics", path_metrics},
-	{"/openapi/v2", path_openapi_v2},
-	{"/openapi/v3", path_openapi_v3},
-	{"/openid/v1/jwks", path_jwks},
-	{"/.well-known/openid-configuration", path_oidc},
-	{"/", path_root},
+	{"/apis", NULL, path_apis},
+	{"/api", NULL, path_api},
+	{"/version", path_version, NULL},
+	{"/healthz", path_health, NULL},
+	{"/livez", path_health, NULL},
+	{"/readyz", path_health, NULL},
+	{"/metrics", path_metrics, NULL},
+	{"/openapi/v2", NULL, path_openapi_v2},
+	{"/openapi/v3", NULL, path_openapi_v3},
+	{"/openid/v1/jwks", path_jwks, NULL},
+	{"/.well-known/openid-configuration", path_oidc, NULL},
+	{"/", path_root, NULL},
 };
 
 bool path_nonresource(struct req *r)
@@ -405,8 +415,14 @@ bool path_nonresource(struct req *r)
 		if (!str_starts(r->path, path_rows[i].path))
 			continue;
 		struct str rest = {r->path.p + n, r->path.n - n};
-		if (n == 1 || !rest.n || *rest.p == '/')
+		if (n > 1 && rest.n && *rest.p != '/')
+			continue;
+		if (path_rows[i].fn)
 			return path_rows[i].fn(r, rest);
+		struct registry *g = crds_registry(r->srv->crds);
+		bool known = path_rows[i].of_kinds(r, &g->kinds, rest);
+		registry_unref(g);
+		return known;
 	}
 	return false;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The API server's parts put together, and what it does by the clock: compaction, Event leases. */
+#include "apiserver/crd.h"
 #include "apiserver/internal.h"
 
 #include <errno.h>
@@ -56,6 +57,8 @@ static void on_change(void *arg, struct cache_res *r, struct obj *old, struct ob
 	struct apiserver *s = arg;
 	if (strcmp(r->kind->plural, "services") == 0 && !*r->kind->group)
 		alloc_observe(s->alloc, old, new);
+	else
+		crds_observe(s->crds, r, old, new);
 }
 
 static struct cache_res *find(struct apiserver *s, const char *group, const char *plural)
@@ -73,6 +76,8 @@ static int open_parts(struct apiserver *s, const struct apiserver_config *c, str
 		rc = tokens_load(c->token_file, &s->tokens, e);
 	if (rc == 0)
 		rc = kubelets_new(c, &s->kubelets, e);
+	if (rc == 0)
+		rc = crds_new(s, &s->crds, e);
 	if (rc == 0)
 		rc = cache_new(s->store, on_change, s, &s->cache, e);
 	if (rc < 0)
@@ -105,6 +110,7 @@ int apiserver_new(const struct apiserver_config *c, struct apiserver **ret, stru
 		return rc;
 	}
 	start_clock(s);
+	crds_start(s->crds);
 	atomic_store(&s->ready, true);
 	*ret = s;
 	return 0;
@@ -122,6 +128,7 @@ void apiserver_free(struct apiserver *s)
 	loop_timer_cancel(&s->compact_timer);
 	loop_timer_cancel(&s->lease_timer);
 	cache_free(s->cache);
+	crds_free(s->crds);
 	alloc_free(s->alloc);
 	kubelets_free(s->kubelets);
 	tokens_free(s->tokens);

@@ -176,6 +176,8 @@ static int parse_patch(struct req *r, struct update *u, struct err *e)
 	for (size_t i = 0; i < ARRAY_LEN(patch_rows); i++) {
 		if (!str_eqz(type, patch_rows[i].type))
 			continue;
+		if (r->rt.kind->custom && patch_rows[i].fn == apply_strategic)
+			break; /* no tables to merge by */
 		u->patch = patch_rows[i].fn;
 		if (!patch_rows[i].tree)
 			return 0;
@@ -187,7 +189,8 @@ static int parse_patch(struct req *r, struct update *u, struct err *e)
 	return err_set(e, EINVAL, "UnsupportedMediaType",
 		"the body of the request was in an unknown format - accepted media types include: "
 		"application/json-patch+json, application/merge-patch+json, "
-		"application/strategic-merge-patch+json, application/apply-patch+yaml");
+		"%sapplication/apply-patch+yaml",
+		r->rt.kind->custom ? "" : "application/strategic-merge-patch+json, ");
 }
 
 void do_patch(struct req *r)

@@ -81,10 +81,12 @@ void do_apply(struct req *r);
 void write_track(struct write *w, const json_t *old, json_t *obj);
 void track_create(struct req *r, json_t *obj);
 
-/* convert.c: bytes from the store in the version of the request's path; scratch holds them */
-struct str as_asked(const struct req *r, struct str bytes, struct buf *scratch);
-struct str as_version(
-	const struct kind *stored, const struct kind *asked, struct str bytes, struct buf *scratch);
+/* convert.c: bytes stored at revision rv in the version of the request's path; scratch holds them
+ */
+struct str as_asked(const struct req *r, struct str bytes, uint64_t rv, struct buf *scratch);
+struct str as_version(const struct kind *stored, const struct kind *asked, struct str bytes,
+	uint64_t rv, struct buf *scratch);
+bool served_as_stored(const struct req *r, uint64_t rv);
 void write_from_store(const struct write *w, json_t *old);
 void write_to_store(const struct write *w, json_t *obj);
 

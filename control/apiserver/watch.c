@@ -30,11 +30,11 @@ static void watch_run(struct watch *w);
 
 /* --- one event --- */
 
-static void write_object(struct watch *w, struct str bytes, uint64_t rv, struct buf *b)
+static void write_object(struct watch *w, const struct obj *o, uint64_t rv, struct buf *b)
 {
 	struct req *r = w->r;
 	AUTO_BUF struct buf scratch = {0};
-	bytes = as_asked(r, bytes, &scratch);
+	struct str bytes = as_asked(r, obj_bytes(o), obj_rv(o), &scratch);
 	if (r->accept.form == FORM_TABLE) {
 		r->now_ns = time_now(); /* ages */
 		char meta[64];
@@ -51,11 +51,11 @@ static void write_object(struct watch *w, struct str bytes, uint64_t rv, struct 
 	}
 }
 
-static void send_event(struct watch *w, const char *type, struct str bytes, uint64_t rv)
+static void send_event(struct watch *w, const char *type, const struct obj *o, uint64_t rv)
 {
 	AUTO_BUF struct buf b = {0};
 	buf_addf(&b, "{\"type\":\"%s\",\"object\":", type);
-	write_object(w, bytes, rv, &b);
+	write_object(w, o, rv, &b);
 	buf_adds(&b, "}\n");
 	w->r->x->ops->write(w->r->x, b.p, b.len);
 }
@@ -104,15 +104,16 @@ static void deliver(struct watch *w, struct event *ev)
 	bool now = in_scope(w, ev->obj), before = in_scope(w, ev->prev);
 	if (!now && !before)
 		return;
-	bool plain = w->r->accept.form == FORM_OBJECT && w->r->rt.kind == w->r->rt.res->kind &&
+	bool plain = w->r->accept.form == FORM_OBJECT &&
+		     served_as_stored(w->r, obj_rv(ev->obj ? ev->obj : ev->prev)) &&
 		     (now || !ev->obj) && (before || !ev->prev);
 	struct frame *f = plain ? event_frame(ev) : NULL;
 	if (f)
 		w->r->x->ops->write(w->r->x, f->bytes, f->len);
 	else if (now)
-		send_event(w, before ? "MODIFIED" : "ADDED", obj_bytes(ev->obj), ev->rev);
+		send_event(w, before ? "MODIFIED" : "ADDED", ev->obj, ev->rev);
 	else
-		send_event(w, "DELETED", obj_bytes(ev->prev), ev->rev);
+		send_event(w, "DELETED", ev->prev, ev->rev);
 }
 
 static void send_bookmark(struct watch *w, uint64_t rev, bool initial_end)
@@ -206,7 +207,7 @@ static bool send_initial(struct watch *w)
 		if (pre.n && (w->it.key.n < pre.n || memcmp(w->it.key.p, pre.p, pre.n) != 0))
 			break;
 		if (selected(&r->list, w->it.value))
-			send_event(w, "ADDED", obj_bytes(w->it.value), obj_rv(w->it.value));
+			send_event(w, "ADDED", w->it.value, obj_rv(w->it.value));
 		ok = omap_next(w->snap, &w->it);
 		if (ok && clogged(w))
 			return false;
@@ -226,6 +227,10 @@ static void watch_run(struct watch *w)
 	while (!clogged(w)) {
 		uint64_t drained = 0;
 		int n = cache_read(w->r->rt.res, &w->sub, ev, BATCH, &drained);
+		if (n == -ENOENT) { /* another definition: the client begins anew */
+			watch_end(w);
+			return;
+		}
 		if (n < 0) {
 			watch_expired(w);
 			return;

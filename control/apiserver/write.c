@@ -152,7 +152,7 @@ static int encode(struct write *w, json_t *obj, struct err *e)
 	json_object_del(meta, "resourceVersion");
 	buf_clear(&w->bytes);
 	write_to_store(w, obj);
-	api_encode_json(w->res->kind->type, obj, &w->bytes);
+	api_encode_json(w->res->own ? w->r->rt.kind->type : w->res->kind->type, obj, &w->bytes);
 	if (w->bytes.err)
 		return err_set(e, ENOMEM, "InternalError", "out of memory");
 	if (w->bytes.len > 1536 * 1024)

@@ -354,17 +354,21 @@ static bool run_discovery(const char *name, const json_t *step)
 	struct str s = str_of(jstr(step, "p")), group = STR("");
 	const char *accept = json_str(json_object_get(step, "h"), "Accept", "");
 	char *text;
+	struct kinds ks;
 	if (json_integer_value(jget(step, "code")) != 200 || jget(step, "pick"))
 		return true;
+	assert_int_equal(kinds_new(NULL, 0, &ks), 0);
 	if (strstr(accept, "v=v2")) {
-		discovery_aggregated(s.n == 4, &b);
+		discovery_aggregated(&ks, s.n == 4, &b);
 	} else {
 		(void)str_cut(&s, '/');
 		if (str_eqz(str_cut(&s, '/'), "apis"))
 			group = str_cut(&s, '/');
-		assert_int_equal(
-			s.n ? discovery_resources(group, s, &b) : discovery_group(group, &b), 0);
+		assert_int_equal(s.n ? discovery_resources(&ks, group, s, &b)
+				     : discovery_group(&ks, group, &b),
+			0);
 	}
+	kinds_free(&ks);
 	assert_int_equal(json_parse(buf_str(&b), &got, NULL), 0);
 	normalize(got);
 	normalize(want);

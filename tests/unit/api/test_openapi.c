@@ -12,7 +12,10 @@ static json_t *group(const char *g, const char *v)
 {
 	AUTO_BUF struct buf b = {0};
 	json_t *j = NULL;
-	assert_int_equal(openapi_v3_group(str_of(g), str_of(v), &b), 0);
+	struct kinds ks;
+	assert_int_equal(kinds_new(NULL, 0, &ks), 0);
+	assert_int_equal(openapi_v3_group(&ks, str_of(g), str_of(v), &b), 0);
+	kinds_free(&ks);
 	assert_int_equal(json_parse(buf_str(&b), &j, NULL), 0);
 	return j;
 }
@@ -63,7 +66,10 @@ static void every_group(void **state)
 		check_refs(doc, json_at(doc, "components.schemas"), "#/components/schemas/");
 	}
 	AUTO_BUF struct buf b = {0};
-	assert_true(openapi_v3_group(STR("no.such"), STR("v1"), &b) < 0);
+	struct kinds ks;
+	assert_int_equal(kinds_new(NULL, 0, &ks), 0);
+	assert_true(openapi_v3_group(&ks, STR("no.such"), STR("v1"), &b) < 0);
+	kinds_free(&ks);
 	assert_int_equal(b.len, 0);
 }
 
@@ -134,19 +140,17 @@ static void version_two(void **state)
 	AUTO_BUF struct buf json = {0}, pb = {0};
 	AUTO_JSON json_t *doc = NULL;
 	(void)state;
-	assert_int_equal(openapi_v2_json(&json), 0);
+	struct kinds ks;
+	assert_int_equal(kinds_new(NULL, 0, &ks), 0);
+	assert_int_equal(openapi_v2_json(&ks, &json), 0);
 	assert_int_equal(json_parse(buf_str(&json), &doc, NULL), 0);
 	check_refs(doc, json_object_get(doc, "definitions"), "#/definitions/");
 	assert_string_equal(json_str(doc, "swagger", ""), "2.0");
-	assert_int_equal(openapi_v2_gnostic(&pb), 0);
+	assert_int_equal(openapi_v2_gnostic(&ks, &pb), 0);
+	kinds_free(&ks);
 	assert_int_equal(count_fields((const unsigned char *)pb.p, pb.len, 9), 1);
 	assert_int_equal(count_fields((const unsigned char *)pb.p, pb.len, 8), 1);
 	assert_int_equal(count_fields((const unsigned char *)pb.p, pb.len, 1), 1);
-}
-
-static struct str one_hash(const char *gv)
-{
-	return gv[0] == 'a' ? STR("H") : STR("?");
 }
 
 static void indexes(void **state)
@@ -155,14 +159,17 @@ static void indexes(void **state)
 	AUTO_JSON json_t *doc = NULL, *groups = NULL;
 	const json_t *paths;
 	(void)state;
-	openapi_v3_index(&b, one_hash);
+	struct kinds ks;
+	assert_int_equal(kinds_new(NULL, 0, &ks), 0);
+	openapi_v3_index(&ks, "H", &b);
 	assert_int_equal(json_parse(buf_str(&b), &doc, NULL), 0);
 	paths = json_object_get(doc, "paths");
 	assert_string_equal(json_string_value(json_object_get(
 				    json_object_get(paths, "apis/apps/v1"), "serverRelativeURL")),
 		"/openapi/v3/apis/apps/v1?hash=H");
 	assert_non_null(json_object_get(paths, "api/v1"));
-	discovery_groups(&g);
+	discovery_groups(&ks, &g);
+	kinds_free(&ks);
 	assert_int_equal(json_parse(buf_str(&g), &groups, NULL), 0);
 	assert_true(json_array_size(json_object_get(groups, "groups")) > 10);
 }
