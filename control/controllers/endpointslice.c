@@ -22,6 +22,26 @@ struct plan {
 	bool *placed; /* by target */
 };
 
+/* Who should use a ready endpoint, as spec.trafficDistribution asks (KEP-4444, KEP-3015): clients
+ * of its zone, or of its node. Not ready: nobody, so no hint. */
+static void hints_add(const struct service *s, const struct target *t, struct str zone, json_t *e)
+{
+	struct jv how = jv_get(s->spec, "trafficDistribution");
+	bool same_node = jv_is_str(how, "PreferSameNode");
+	json_t *hints = json_object();
+
+	if (zone.n &&
+		(same_node || jv_is_str(how, "PreferClose") || jv_is_str(how, "PreferSameZone")))
+		(void)json_object_set_new(hints, "forZones",
+			json_pack("[{s:o}]", "name", json_stringn(zone.p, zone.n)));
+	if (same_node && t->pod->node[0])
+		(void)json_object_set_new(
+			hints, "forNodes", json_pack("[{s:s}]", "name", t->pod->node));
+	if (json_object_size(hints))
+		(void)json_object_set(e, "hints", hints);
+	json_decref(hints);
+}
+
 static json_t *endpoint_json(const struct service *s, const struct target *t)
 {
 	bool serving = t->pod->ready, terminating = t->pod->deleting;
@@ -39,6 +59,8 @@ static json_t *endpoint_json(const struct service *s, const struct target *t)
 		struct str zone = node ? label(node, "topology.kubernetes.io/zone") : STR("");
 		if (zone.n)
 			(void)json_object_set_new(e, "zone", json_stringn(zone.p, zone.n));
+		if (ready)
+			hints_add(s, t, zone, e);
 	}
 	return e;
 }
@@ -266,8 +288,19 @@ static void map_slice(struct rc *rc, struct cobj *old, struct cobj *new)
 		rc_key(rc, o->ns, rc_strdup(rc, svc));
 }
 
+/* A node in another zone: its endpoints say so, in any namespace. Rare. */
+static void map_node(struct rc *rc, struct cobj *old, struct cobj *new)
+{
+	static const char key[] = "topology.kubernetes.io/zone";
+
+	if (!new || str_eq(old ? label(old, key) : STR(""), label(new, key)))
+		return;
+	rc_each(rc, R_SVC, NULL, it) rc_key(rc, it.obj->ns, it.obj->name);
+}
+
 const struct controller controller_endpointslice = {
 	.component = "endpoint-slice-controller",
 	.reconcile = reconcile,
-	.watches = {{R_SVC, map_self}, {R_POD, map_pod_to_services}, {R_EPS, map_slice}},
+	.watches = {{R_SVC, map_self}, {R_POD, map_pod_to_services}, {R_EPS, map_slice},
+		{R_NODE, map_node}},
 };

@@ -359,6 +359,42 @@ static void test_endpoints_publish_not_ready(void **state)
 	assert_false(acted(&t, "notReadyAddresses"));
 }
 
+/* trafficDistribution: ready endpoints say whom they are near to. */
+static void test_slice_hints(void **state)
+{
+	static const struct {
+		const char *how, *hints;
+	} rows[] = {
+		{"PreferClose", "'hints':{'forZones':[{'name':'z1'}]}"},
+		{"PreferSameZone", "'hints':{'forZones':[{'name':'z1'}]}"},
+		{"PreferSameNode",
+			"'hints':{'forZones':[{'name':'z1'}],'forNodes':[{'name':'n'}]}"},
+		{"", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t n = 0;
+		char more[64];
+		tables_clear(&t);
+		(void)add(&t, R_NODE,
+			"{'metadata':{'name':'n','uid':'u-n','labels':{"
+			"'topology.kubernetes.io/zone':'z1'}}}");
+		add_pod(&(struct pod_row){.name = "up", .ready = true});
+		add_pod(&(struct pod_row){.name = "starting"});
+		(void)snprintf(more, sizeof(more),
+			rows[i].how[0] ? ",'trafficDistribution':'%s'" : "%s", rows[i].how);
+		add_service(more);
+		run(&t, &controller_endpointslice, "d", "svc");
+		assert_acted(&t, "'zone':'z1'");
+		if (rows[i].hints)
+			assert_acted(&t, rows[i].hints);
+		for (const char *p = t.text; (p = strstr(p, "\"hints\"")); p++)
+			n++;
+		assert_int_equal(n, rows[i].hints != NULL); /* never of the one that starts */
+	}
+}
+
 static void test_slices_of_100(void **state)
 {
 	char name[20];
@@ -571,8 +607,9 @@ int main(void)
 		T(test_rs_adopts_and_releases), T(test_rs_deletion_order), T(test_rs_min_ready),
 		T(test_rolling), T(test_deployment_first), T(test_deployment_scales_in_proportion),
 		T(test_deployment_paused_and_deadline), T(test_endpoints),
-		T(test_endpoints_publish_not_ready), T(test_slices_of_100), T(test_slice_keeps),
-		T(test_node_silent), T(test_node_mass_failure), T(test_eviction),
-		T(test_node_recovers), T(test_ipam), T(test_pod_gc), T(test_namespace_content)};
+		T(test_endpoints_publish_not_ready), T(test_slice_hints), T(test_slices_of_100),
+		T(test_slice_keeps), T(test_node_silent), T(test_node_mass_failure),
+		T(test_eviction), T(test_node_recovers), T(test_ipam), T(test_pod_gc),
+		T(test_namespace_content)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
