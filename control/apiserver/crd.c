@@ -6,7 +6,7 @@
 #include <errno.h>
 #include "xebec/base/log.h"
 
-#define RETRY_NS (20 * NS_PER_MS)
+#define RETRY_NS (500 * NS_PER_MS) /* should an event be missed or a write fail */
 
 struct entry { /* one definition that the cache knows */
 	struct definition *def;
@@ -238,6 +238,7 @@ bool crds_has_group(struct crds *c, struct str group, struct str version)
 
 static void reconcile(struct crds *c)
 {
+	atomic_store(&c->cleaning, true); /* before the look: what goes meanwhile counts */
 	bool again = crd_reconcile(c->srv, &c->writes);
 	atomic_store(&c->cleaning, again);
 	if (again)

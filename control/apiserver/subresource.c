@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Subresources of objects: status and its like, scale, binding, eviction, finalize. */
+#include "api/custom.h"
 #include "apiserver/internal.h"
 
 #include <errno.h>
@@ -102,6 +103,26 @@ static void selector_text(struct req *r, const json_t *obj, struct buf *b)
 	}
 }
 
+/* Where a scale's numbers stand: a definition may say so. */
+static const char *want_path(const struct req *r)
+{
+	return r->rt.kind->custom ? r->rt.kind->custom->scale_spec : "spec.replicas";
+}
+
+static const char *have_path(const struct req *r)
+{
+	return r->rt.kind->custom ? r->rt.kind->custom->scale_status : "status.replicas";
+}
+
+static void scale_selector(struct req *r, const json_t *obj, struct buf *sel)
+{
+	const struct custom *c = r->rt.kind->custom;
+	if (!c)
+		selector_text(r, obj, sel);
+	else if (c->scale_selector)
+		buf_adds(sel, json_str(obj, c->scale_selector, ""));
+}
+
 static json_t *scale_of(struct req *r, const json_t *obj, uint64_t rv)
 {
 	AUTO_BUF struct buf sel = {0};
@@ -116,11 +137,11 @@ static json_t *scale_of(struct req *r, const json_t *obj, uint64_t rv)
 	}
 	if (rv)
 		json_object_set_new(meta, "resourceVersion", json_string(rvz));
-	int64_t want = json_i64(obj, "spec.replicas", 0);
+	int64_t want = json_i64(obj, want_path(r), 0);
 	if (want)
 		json_object_set_new(spec, "replicas", json_integer(want));
-	json_object_set_new(status, "replicas", json_integer(json_i64(obj, "status.replicas", 0)));
-	selector_text(r, obj, &sel);
+	json_object_set_new(status, "replicas", json_integer(json_i64(obj, have_path(r), 0)));
+	scale_selector(r, obj, &sel);
 	if (sel.len)
 		json_object_set_new(status, "selector", json_string(sel.p));
 	return json_pack("{s:s,s:s,s:o,s:o,s:o}", "kind", "Scale", "apiVersion", "autoscaling/v1",
@@ -131,7 +152,16 @@ static void scale_reply(struct req *r, struct str bytes, uint64_t rv)
 {
 	struct err e = {0};
 	AUTO_JSON json_t *obj = NULL;
-	if (json_parse(bytes, &obj, &e) < 0) {
+	AUTO_BUF struct buf scratch = {0};
+	if (json_parse(as_asked(r, bytes, rv, &scratch), &obj, &e) < 0) {
+		reply_error(r, &e);
+		return;
+	}
+	const struct custom *c = r->rt.kind->custom;
+	if (c && !json_is_integer(json_at(obj, c->scale_spec))) {
+		err_set(&e, EIO, "InternalError",
+			"Internal error occurred: the spec replicas field \".%s\" does not exist",
+			c->scale_spec);
 		reply_error(r, &e);
 		return;
 	}
@@ -172,7 +202,7 @@ static int scale_apply(
 	json_t *obj = json_deep_copy(old);
 	const char *rv = json_str(scale, "metadata.resourceVersion", "");
 	const char *uid = json_str(scale, "metadata.uid", "");
-	if (!obj || json_put(obj, "spec.replicas", json_integer(n)) < 0 ||
+	if (!obj || json_put(obj, want_path(r), json_integer(n)) < 0 ||
 		(*rv && json_put(obj, "metadata.resourceVersion", json_string(rv)) < 0) ||
 		(*uid && json_put(obj, "metadata.uid", json_string(uid)) < 0)) {
 		json_decref(obj);

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Resource discovery: GET /apis, then /api/v1 and every group's preferred version. */
+ * Resource discovery: GET /apis, then /api/v1 and every version of every group. */
 #include "controllers/discovery.h"
+#include <errno.h>
 #include "xebec/base/timefmt.h"
 
-#define LIMIT	 2000 /* resources */
-#define RETRY_NS (1 * NS_PER_SEC)
+#define LIMIT	   10000 /* resources */
+#define RETRY_NS   (1 * NS_PER_SEC)
+#define SETTLE_NS  (10 * NS_PER_MS)  /* one round for a burst of changes ... */
+#define BETWEEN_NS (200 * NS_PER_MS) /* ... and not more often than this */
 
 struct call {
 	struct discovery *d;
 	struct call *next;
 	struct client_call *call;
-	char path[300];
+	unsigned rank;
+	char path[400];
 };
 struct discovery {
 	struct client *c;
@@ -21,11 +25,14 @@ struct discovery {
 	size_t n, cap;
 	struct call *calls; /* under way */
 	size_t pending;
-	bool ready, failed;
+	bool ready, failed, again; /* again: another round as soon as this one has ended */
+	uint64_t begun, done;	   /* rounds; done: the last one that succeeded */
+	int64_t began_at;
+	struct informer *crds;
 	struct loop_timer timer;
 };
 
-static void ask(struct discovery *d, const char *path, client_done *done);
+static void ask(struct discovery *d, const char *path, unsigned rank, client_done *done);
 
 bool discovery_ready(const struct discovery *d)
 {
@@ -55,7 +62,8 @@ const struct found *discovery_find(
 	const struct discovery *d, struct str api_version, struct str kind)
 {
 	for (size_t i = 0; i < d->n; i++)
-		if (str_eqz(kind, d->v[i]->r.kind) && version_is(&d->v[i]->r, api_version))
+		if (d->v[i]->here && str_eqz(kind, d->v[i]->r.kind) &&
+			version_is(&d->v[i]->r, api_version))
 			return d->v[i];
 	return NULL;
 }
@@ -80,19 +88,24 @@ static struct found *found_new(struct str group, struct str version, struct jv r
 	f->r.plural = str_dup(jv_raw_str(jv_get(res, "name")));
 	f->r.kind = str_dup(jv_raw_str(jv_get(res, "kind")));
 	f->r.namespaced = jv_bool(jv_get(res, "namespaced"), false);
-	jv_each (it, jv_get(res, "verbs")) {
-		f->can_list |= jv_is_str(it.v, "list");
-		f->can_watch |= jv_is_str(it.v, "watch");
-		f->can_delete |= jv_is_str(it.v, "delete");
-		f->can_delete_collection |= jv_is_str(it.v, "deletecollection");
-	}
 	if (f->r.group && f->r.version && f->r.plural && f->r.kind)
 		return f;
 	found_free(f);
 	return NULL;
 }
 
-static void add_resource(struct discovery *d, struct str gv, struct jv res)
+static void read_verbs(struct found *f, struct jv res)
+{
+	f->can_list = f->can_watch = f->can_delete = f->can_delete_collection = false;
+	jv_each (it, jv_get(res, "verbs")) {
+		f->can_list |= jv_is_str(it.v, "list");
+		f->can_watch |= jv_is_str(it.v, "watch");
+		f->can_delete |= jv_is_str(it.v, "delete");
+		f->can_delete_collection |= jv_is_str(it.v, "deletecollection");
+	}
+}
+
+static void add_resource(struct discovery *d, struct str gv, unsigned rank, struct jv res)
 {
 	struct str version = gv, group = {.p = "", .n = 0};
 
@@ -102,8 +115,12 @@ static void add_resource(struct discovery *d, struct str gv, struct jv res)
 	if (plural.n == 0 || memchr(plural.p, '/', plural.n) || d->n >= LIMIT)
 		return;
 	for (size_t i = 0; i < d->n; i++)
-		if (str_eqz(plural, d->v[i]->r.plural) && version_is(&d->v[i]->r, gv)) {
+		if (str_eqz(plural, d->v[i]->r.plural) && version_is(&d->v[i]->r, gv) &&
+			jv_is_str(jv_get(res, "kind"), d->v[i]->r.kind) &&
+			jv_bool(jv_get(res, "namespaced"), false) == d->v[i]->r.namespaced) {
 			d->v[i]->seen = true;
+			d->v[i]->rank = rank;
+			read_verbs(d->v[i], res);
 			return;
 		}
 	if (d->n == d->cap) {
@@ -115,8 +132,34 @@ static void add_resource(struct discovery *d, struct str gv, struct jv res)
 		d->cap = cap;
 	}
 	struct found *f = found_new(group, version, res);
-	if (f)
-		d->v[d->n++] = f;
+	if (!f)
+		return;
+	f->seen = true;
+	f->rank = rank;
+	read_verbs(f, res);
+	d->v[d->n++] = f;
+}
+
+/* Is there a better version of the same resource? */
+static bool outranked(const struct discovery *d, const struct found *f)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		const struct found *o = d->v[i];
+		if (o->here && o->rank < f->rank && strcmp(o->r.plural, f->r.plural) == 0 &&
+			strcmp(o->r.group, f->r.group) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void take_stock(struct discovery *d)
+{
+	for (size_t i = 0; i < d->n; i++)
+		d->v[i]->here = d->v[i]->seen;
+	for (size_t i = 0; i < d->n; i++)
+		d->v[i]->home = d->v[i]->rank == 0 || !outranked(d, d->v[i]);
+	d->ready = true;
+	d->done = d->begun;
 }
 
 static void on_tick(struct loop_timer *t);
@@ -124,18 +167,22 @@ static void on_tick(struct loop_timer *t);
 static void round_end(struct discovery *d)
 {
 	if (!d->failed)
-		d->ready = true;
+		take_stock(d);
 	d->timer.fn = on_tick;
 	d->timer.arg = d;
-	(void)loop_timer_set(client_loop(d->c), &d->timer, d->failed ? RETRY_NS : d->period);
+	int64_t wait = d->failed ? RETRY_NS : d->again ? BETWEEN_NS : d->period;
+	d->again = false;
+	(void)loop_timer_set(client_loop(d->c), &d->timer, wait);
 	if (d->on_round)
 		d->on_round(d->arg);
 }
 
 /* Takes a finished call off the list. */
-static struct discovery *call_end(struct call *call)
+static struct discovery *call_end(struct call *call, unsigned *ret_rank)
 {
 	struct discovery *d = call->d;
+
+	*ret_rank = call->rank;
 
 	for (struct call **p = &d->calls; *p; p = &(*p)->next) {
 		if (*p == call) {
@@ -150,16 +197,19 @@ static struct discovery *call_end(struct call *call)
 
 static void on_resources(void *arg, const struct client_result *r)
 {
-	struct discovery *d = call_end(arg);
+	unsigned rank;
+	struct discovery *d = call_end(arg, &rank);
 
-	if (r->e) {
+	if (r->e && r->e->code == -ENOENT) {
+		/* the group went between the two questions */
+	} else if (r->e) {
 		d->failed = true;
 	} else {
 		struct jv v = jv_of(r->body);
 		struct str gv = jv_raw_str(jv_get(v, "groupVersion"));
 		jv_each (it, jv_get(v, "resources")) {
 			if (gv.n)
-				add_resource(d, gv, it.v);
+				add_resource(d, gv, rank, it.v);
 		}
 	}
 	if (d->pending == 0)
@@ -168,21 +218,25 @@ static void on_resources(void *arg, const struct client_result *r)
 
 static void on_groups(void *arg, const struct client_result *r)
 {
-	struct discovery *d = call_end(arg);
+	unsigned rank;
+	struct discovery *d = call_end(arg, &rank);
 
 	d->failed |= r->e != NULL;
 	jv_each (it, r->e ? (struct jv){0} : jv_get(jv_of(r->body), "groups")) {
-		char path[300];
-		struct str gv = jv_raw_str(jv_path(it.v, "preferredVersion.groupVersion"));
-		(void)snprintf(path, sizeof(path), "/apis/%.*s", STR_FMT(gv));
-		if (gv.n)
-			ask(d, path, on_resources);
+		rank = 0;
+		jv_each (v, jv_get(it.v, "versions")) {
+			char path[400];
+			struct str gv = jv_raw_str(jv_get(v.v, "groupVersion"));
+			(void)snprintf(path, sizeof(path), "/apis/%.*s", STR_FMT(gv));
+			if (gv.n)
+				ask(d, path, rank++, on_resources);
+		}
 	}
 	if (d->pending == 0)
 		round_end(d);
 }
 
-static void ask(struct discovery *d, const char *path, client_done *done)
+static void ask(struct discovery *d, const char *path, unsigned rank, client_done *done)
 {
 	struct call *call = calloc(1, sizeof(*call));
 
@@ -191,6 +245,7 @@ static void ask(struct discovery *d, const char *path, client_done *done)
 		return;
 	}
 	call->d = d;
+	call->rank = rank;
 	(void)str_copy(call->path, sizeof(call->path), str_of(path));
 	struct client_request rq = {.method = "GET", .path = str_of(call->path)};
 	call->call = client_send(d->c, &rq, done, call);
@@ -207,8 +262,12 @@ static void ask(struct discovery *d, const char *path, client_done *done)
 static void round_begin(struct discovery *d)
 {
 	d->failed = false;
-	ask(d, "/apis", on_groups);
-	ask(d, "/api/v1", on_resources);
+	d->begun++;
+	d->began_at = time_mono();
+	for (size_t i = 0; i < d->n; i++)
+		d->v[i]->seen = false;
+	ask(d, "/apis", 0, on_groups);
+	ask(d, "/api/v1", 0, on_resources);
 	if (d->pending == 0)
 		round_end(d);
 }
@@ -216,6 +275,59 @@ static void round_begin(struct discovery *d)
 static void on_tick(struct loop_timer *t)
 {
 	round_begin(t->arg);
+}
+
+uint64_t discovery_rounds(const struct discovery *d)
+{
+	return d->done;
+}
+
+uint64_t discovery_ask(struct discovery *d)
+{
+	int64_t since = time_mono() - d->began_at;
+
+	if (d->pending) {
+		d->again = true;
+		return d->begun + 1;
+	}
+	d->timer.fn = on_tick;
+	d->timer.arg = d;
+	(void)loop_timer_set(client_loop(d->c), &d->timer,
+		since + SETTLE_NS > BETWEEN_NS ? SETTLE_NS : BETWEEN_NS - since);
+	return d->begun + 1;
+}
+
+/* Nothing of the definitions is kept: that they changed is all there is to know. */
+static void *decode_nothing(struct jv v)
+{
+	(void)v;
+	return NULL;
+}
+
+static void on_definition(void *arg, struct cobj *old, struct cobj *new)
+{
+	struct discovery *d = arg;
+
+	(void)old;
+	(void)new;
+	(void)discovery_ask(d);
+}
+
+static void watch_definitions(struct discovery *d)
+{
+	static const struct resource crds = {.group = "apiextensions.k8s.io",
+		.version = "v1",
+		.plural = "customresourcedefinitions",
+		.kind = "CustomResourceDefinition"};
+	struct informer_config ic = {.client = d->c,
+		.resource = &crds,
+		.decode = decode_nothing,
+		.lean = true,
+		.on_event = on_definition,
+		.arg = d};
+
+	if (informer_start(&ic, &d->crds, NULL) < 0)
+		d->crds = NULL; /* the period has to do */
 }
 
 struct discovery *discovery_start(
@@ -230,6 +342,7 @@ struct discovery *discovery_start(
 	d->on_round = on_round;
 	d->arg = arg;
 	round_begin(d);
+	watch_definitions(d);
 	return d;
 }
 
@@ -237,6 +350,8 @@ void discovery_free(struct discovery *d)
 {
 	if (!d)
 		return;
+	if (d->crds)
+		informer_free(d->crds);
 	loop_timer_cancel(&d->timer);
 	while (d->calls) {
 		struct call *call = d->calls;

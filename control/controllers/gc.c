@@ -16,6 +16,7 @@ struct gc_kind {
 	struct informer *inf;
 	bool shared; /* the framework's */
 };
+
 struct gc_call {
 	struct list link;
 	struct gc *gc;
@@ -252,11 +253,35 @@ static void kind_start(struct gc *g, const struct found *f)
 	}
 }
 
+/* The server has it no more: neither have its objects anybody who could end them. */
+static void kind_stop(struct gc *g, size_t i)
+{
+	struct gc_kind *k = g->kinds[i];
+
+	informer_each(k->inf, NULL, it) graph_gone(g->graph, it.obj->uid, wake, g);
+	informer_free(k->inf);
+	free(k);
+	g->kinds[i] = g->kinds[--g->n_kinds];
+}
+
+static const struct found *found_of(const struct gc *g, const struct resource *r)
+{
+	for (size_t i = 0; i < discovery_len(g->cs->discovery); i++)
+		if (&discovery_at(g->cs->discovery, i)->r == r)
+			return discovery_at(g->cs->discovery, i);
+	return NULL;
+}
+
 void gc_round(struct gc *g)
 {
+	for (size_t i = g->n_kinds; discovery_ready(g->cs->discovery) && i-- > 0;) {
+		const struct found *f = found_of(g, g->kinds[i]->r);
+		if (f && !found_usable(f) && !g->kinds[i]->shared)
+			kind_stop(g, i);
+	}
 	for (size_t i = 0; i < discovery_len(g->cs->discovery); i++) {
 		const struct found *f = discovery_at(g->cs->discovery, i);
-		if (f->can_list && f->can_watch && f->can_delete &&
+		if (found_usable(f) && f->can_list && f->can_watch && f->can_delete &&
 			strcmp(f->r.plural, "events") != 0)
 			kind_start(g, f);
 	}

@@ -15,6 +15,7 @@ struct pass { /* by uid of the namespace */
 	bool asked;
 	size_t left, errors;
 	int64_t wait;
+	uint64_t round; /* of discovery: one that began after the deletion */
 };
 
 static struct pass *pass_of(struct rc *rc, const char *uid)
@@ -78,7 +79,7 @@ static void ask_all(struct rc *rc, const char *ns, struct pass *p)
 	p->left = p->errors = 0;
 	for (size_t i = 0; i < discovery_len(rc->discovery); i++) {
 		const struct found *f = discovery_at(rc->discovery, i);
-		if (!f->r.namespaced || !f->can_delete_collection)
+		if (!found_usable(f) || !f->r.namespaced || !f->can_delete_collection)
 			continue;
 		struct action *a = rc_send(rc, "DELETE", collection(rc, f, ns), NULL);
 		if (!a)
@@ -89,7 +90,7 @@ static void ask_all(struct rc *rc, const char *ns, struct pass *p)
 	}
 	for (size_t i = 0; i < discovery_len(rc->discovery); i++) {
 		const struct found *f = discovery_at(rc->discovery, i);
-		if (!f->r.namespaced || !f->can_list || !f->can_delete)
+		if (!found_usable(f) || !f->r.namespaced || !f->can_list || !f->can_delete)
 			continue;
 		struct action *a = rc_send(
 			rc, "GET", rc_printf(rc, "%s?limit=1", collection(rc, f, ns)), NULL);
@@ -129,7 +130,9 @@ static void reconcile(struct rc *rc, const char *none, const char *name)
 		rc->again = true;
 		return;
 	}
-	if (!discovery_ready(rc->discovery)) {
+	if (!p->round && rc->discovery)
+		p->round = discovery_ask(rc->discovery);
+	if (!discovery_ready(rc->discovery) || discovery_rounds(rc->discovery) < p->round) {
 		rc_requeue(rc, FIRST_NS);
 		return;
 	}

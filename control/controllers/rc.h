@@ -72,7 +72,7 @@ struct rc { /* one call of reconcile */
 	bool again;	 /* failed: try again with back-off */
 	struct rc_selector *selectors;
 	void **state; /* the controller's own, NULL at first */
-	const struct discovery *discovery;
+	struct discovery *discovery;
 	/* during a mapping */
 	void (*add_key)(void *arg, const char *key);
 	void *add_arg;
