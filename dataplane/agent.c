@@ -7,6 +7,7 @@
 #include "agent.h"
 #include "cni.h"
 #include "host.h"
+#include "hostwatch.h"
 #include "inspect.h"
 #include "kpmetrics.h"
 #include "noderoutes.h"
@@ -26,6 +27,7 @@ struct agent {
 	struct svcwatch *services;
 	struct sock *sockets; /* NULL: tc_host does it all */
 	struct health *health;
+	struct hostwatch *hostwatch;
 	struct httpd *cni_server, *metrics_server;
 	bool conf_written;
 };
@@ -199,13 +201,27 @@ static void names_fill(struct agent *a)
 	(void)snprintf(a->sock, sizeof(a->sock), "%s/cni.sock", c->run_dir);
 }
 
+/* Room for n services and their backends in every map that holds them. */
+static void sizes_fill(const struct agent_config *c, uint32_t max[MAP_COUNT])
+{
+	if (c->max_services)
+		max[MAP_svc4] = max[MAP_svc_tab] = max[MAP_svc_info] = max[MAP_svc_st] =
+			c->max_services;
+	if (c->max_backends) {
+		max[MAP_be_tab] = max[MAP_be_st] = c->max_backends;
+		max[MAP_lut] = 2 * c->max_backends;
+	}
+}
+
 static int network_start(struct agent *a, struct err *e)
 {
 	char leases[300];
 	struct host_config h = {.pin_dir = a->pin_dir,
 		.node_ip = a->cfg.node_ip,
 		.service_cidr = a->cfg.service_cidr,
-		.cluster_cidr = a->cfg.cluster_cidr};
+		.cluster_cidr = a->cfg.cluster_cidr,
+		.foreign_pods = a->cfg.services_only};
+	sizes_fill(&a->cfg, h.max);
 	if (a->cfg.services_only)
 		return host_open(&h, &a->net, &a->maps, e);
 	(void)snprintf(leases, sizeof(leases), "%s/ipam", a->cfg.data_dir);
@@ -215,6 +231,22 @@ static int network_start(struct agent *a, struct err *e)
 	a->cni.maps = a->maps;
 	a->cni.mtu = a->cfg.mtu ? a->cfg.mtu : a->net.uplink_mtu;
 	return cni_adopt(&a->cni, e);
+}
+
+/* Without a rule a node port is one row that matches every address of lip4; with one it is a row
+ * for each address that the rule lets through. */
+static void on_addresses(void *arg, const struct ip *ips, size_t n)
+{
+	struct agent *a = arg;
+	const char *rule = a->cfg.nodeport_addresses;
+	struct ip pass[256];
+	size_t k = 0;
+	if (!rule || !rule[0])
+		return;
+	for (size_t i = 0; i < n && k < ARRAY_LEN(pass); i++)
+		if (nodeport_address(rule, a->cfg.node_ip, &ips[i]))
+			pass[k++] = ips[i];
+	svcwatch_nodeport_addresses(a->services, pass, k);
 }
 
 static int watches_start(struct agent *a, struct err *e)
@@ -233,7 +265,14 @@ static int watches_start(struct agent *a, struct err *e)
 		.health = a->health};
 	if (r == 0 && !a->cfg.services_only)
 		r = noderoutes_start(&nc, &a->routes, e);
-	return r < 0 ? r : svcwatch_start(&sc, &a->services, e);
+	struct hostwatch_config wc = {.loop = a->cfg.loop,
+		.maps = a->maps,
+		.uplink_if = a->net.uplink_if,
+		.foreign = a->cfg.services_only,
+		.on_addresses = on_addresses,
+		.arg = a};
+	r = r < 0 ? r : svcwatch_start(&sc, &a->services, e);
+	return r < 0 ? r : hostwatch_start(&wc, &a->hostwatch, e);
 }
 
 static void on_gone(void *arg)
@@ -290,6 +329,7 @@ void agent_free(struct agent *a)
 		return;
 	httpd_free(a->metrics_server);
 	httpd_free(a->cni_server);
+	hostwatch_free(a->hostwatch);
 	svcwatch_free(a->services);
 	sock_free(a->sockets);
 	health_free(a->health);

@@ -30,7 +30,9 @@ struct agent_config {
 	const char *health_addr;  /* "0.0.0.0:10256"; NULL = none */
 	/* kube-proxy's part alone: another plugin connects the pods; data_dir, run_dir unused. */
 	bool services_only;
-	unsigned mtu; /* pod links; 0 = the uplink's */
+	const char *nodeport_addresses;	     /* see nodeport_address(); NULL = all */
+	unsigned max_services, max_backends; /* room in the maps; 0 = default */
+	unsigned mtu;			     /* pod links; 0 = the uplink's */
 };
 
 int agent_start(const struct agent_config *c, struct agent **ret, struct err *e);

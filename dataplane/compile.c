@@ -166,11 +166,11 @@ static void fes_add(
 			w->fes[w->n_fes++] = (struct want_fe){ips[i], port, kind};
 }
 
-static int frontends_fill(
-	const struct svc_spec *s, const struct svc_port *p, struct want_svc *w, struct arena *mem)
+static int frontends_fill(const struct svc_spec *s, const struct svc_port *p,
+	const struct where *me, struct want_svc *w, struct arena *mem)
 {
 	struct ip any = {.family = w->family};
-	size_t max = s->n_cluster_ips + s->n_external_ips + s->n_lb_ips + 1;
+	size_t max = s->n_cluster_ips + s->n_external_ips + s->n_lb_ips + me->n_nodeport_ips + 1;
 	w->fes = arena_alloc(mem, max * sizeof *w->fes);
 	w->ranges = arena_alloc(mem, (s->n_ranges + 1) * sizeof *w->ranges);
 	if (!w->fes || !w->ranges)
@@ -178,11 +178,16 @@ static int frontends_fill(
 	fes_add(w, s->cluster_ips, s->n_cluster_ips, p->port, FE_CLUSTER);
 	fes_add(w, s->external_ips, s->n_external_ips, p->port, FE_EXTERNAL);
 	fes_add(w, s->lb_ips, s->n_lb_ips, p->port, FE_LB);
-	if (p->node_port)
+	if (p->node_port && me->nodeport_ips)
+		fes_add(w, me->nodeport_ips, me->n_nodeport_ips, p->node_port, FE_NODEPORT);
+	else if (p->node_port)
 		fes_add(w, &any, 1, p->node_port, FE_NODEPORT);
 	for (size_t i = 0; i < s->n_ranges; i++)
 		if (s->ranges[i].net.family == w->family)
 			w->ranges[w->n_ranges++] = s->ranges[i];
+	/* Ranges of the other family say nothing about this one. */
+	if (w->n_ranges)
+		w->flags |= SVC_SRC_RANGE;
 	return 0;
 }
 
@@ -203,8 +208,8 @@ static bool has_family(const struct svc_spec *s, uint8_t family)
 	return false;
 }
 
-static int port_compile(
-	const struct svc_spec *s, struct job *j, struct want_svc *w, struct arena *mem)
+static int port_compile(const struct svc_spec *s, struct job *j, const struct where *me,
+	struct want_svc *w, struct arena *mem)
 {
 	const struct svc_port *p = j->port;
 	w->proto = p->proto;
@@ -212,12 +217,11 @@ static int port_compile(
 	w->aff_secs = s->aff_secs;
 	w->flags =
 		(uint16_t)((s->etp_local ? SVC_ETP_LOCAL : 0) | (s->itp_local ? SVC_ITP_LOCAL : 0) |
-			   (s->affinity ? SVC_AFFINITY : 0) | (s->hash ? SVC_HASH : 0) |
-			   (s->n_ranges ? SVC_SRC_RANGE : 0));
+			   (s->affinity ? SVC_AFFINITY : 0) | (s->hash ? SVC_HASH : 0));
 	int r = cands_collect(j, w->family, mem);
 	r = r ? r : backends_fill(j, w, mem);
 	r = r ? r : selection_fill(j, w);
-	return r ? r : frontends_fill(s, p, w, mem);
+	return r ? r : frontends_fill(s, p, me, w, mem);
 }
 
 int compile_service(const char *ns, const char *name, const struct svc_spec *svc,
@@ -240,7 +244,7 @@ int compile_service(const char *ns, const char *name, const struct svc_spec *svc
 			struct want_svc *w = &out[n++];
 			w->family = family;
 			name_fill(w, ns, name, &svc->ports[i]);
-			int r = port_compile(svc, &j, w, mem);
+			int r = port_compile(svc, &j, me, w, mem);
 			if (r)
 				return r;
 		}

@@ -95,6 +95,8 @@ struct want_svc {
 
 struct where { /* this node */
 	struct str node, zone;
+	const struct ip *nodeport_ips; /* where node ports answer; NULL = all its addresses */
+	size_t n_nodeport_ips;
 };
 /* Fills *ret with an array in the arena. Returns its length or -ENOMEM. */
 int compile_service(const char *ns, const char *name, const struct svc_spec *svc,

@@ -12,6 +12,7 @@ struct host_config {
 	const char *node_ip;	  /* dotted IPv4; must be on an interface: that one is the uplink */
 	const char *service_cidr; /* "10.96.0.0/16" */
 	const char *cluster_cidr; /* "10.244.0.0/16" */
+	bool foreign_pods;	  /* another plugin connects them (see hostwatch.h) */
 	uint32_t max[MAP_COUNT];  /* map sizes, 0 = default */
 };
 /* Also swaps the programs of everything already attached. Safe to call again after a crash: traffic

@@ -40,6 +40,8 @@ struct svcwatch {
 	struct loop_task task;
 	struct loop_timer retry;
 	bool posted, synced, node_leaving;
+	struct ip *nodeport_ips; /* NULL: every address of the node */
+	size_t n_nodeport_ips;
 	char *zone;
 	struct svcwatch_stats stats;
 };
@@ -213,7 +215,8 @@ static int entry_program(struct svcwatch *w, struct entry *n)
 {
 	AUTO_ARENA struct arena mem = {0};
 	struct want_svc *rows = NULL;
-	const struct where me = {str_of(w->c.node), str_of(w->zone ? w->zone : "")};
+	const struct where me = {str_of(w->c.node), str_of(w->zone ? w->zone : ""), w->nodeport_ips,
+		w->n_nodeport_ips};
 	const struct slice_spec **slices = arena_alloc(&mem, (n->n_slices + 1) * sizeof *slices);
 	size_t k = 0;
 	int count = 0;
@@ -461,6 +464,7 @@ void svcwatch_free(struct svcwatch *w)
 		htab_free(w->entries, entry_free);
 	programmer_free(w->prog);
 	free(w->zone);
+	free(w->nodeport_ips);
 	free(w);
 }
 
@@ -472,6 +476,20 @@ bool svcwatch_synced(const struct svcwatch *w)
 struct programmer *svcwatch_programmer(struct svcwatch *w)
 {
 	return w->prog;
+}
+
+void svcwatch_nodeport_addresses(struct svcwatch *w, const struct ip *ips, size_t n)
+{
+	struct ip *copy = calloc(n + 1, sizeof *copy);
+	if (!copy)
+		return;
+	if (n)
+		memcpy(copy, ips, n * sizeof *copy);
+	free(w->nodeport_ips);
+	w->nodeport_ips = copy;
+	w->n_nodeport_ips = n;
+	htab_each (w->entries, it)
+		mark(w, it.value);
 }
 
 struct health_state svcwatch_health(const struct svcwatch *w)

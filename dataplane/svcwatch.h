@@ -22,6 +22,8 @@ int svcwatch_start(const struct svcwatch_config *c, struct svcwatch **ret, struc
 void svcwatch_free(struct svcwatch *w); /* the maps keep what they have */
 bool svcwatch_synced(const struct svcwatch *w);
 struct programmer *svcwatch_programmer(struct svcwatch *w);
+/* Node ports answer on these addresses only (copied); without a call: on every one of the node. */
+void svcwatch_nodeport_addresses(struct svcwatch *w, const struct ip *ips, size_t n);
 struct health_state svcwatch_health(const struct svcwatch *w);
 
 /* Figures since the start, for the metrics. Times are CLOCK_REALTIME ns, 0 = never. */

@@ -87,7 +87,7 @@ GLOBAL int FAM(walk_icmp)(struct __sk_buff *skb, const struct pkt *p)
 /* A pod may send from its own address only. */
 INLINE bool src_allowed_here(const struct pkt *p)
 {
-	if (p->hook != HOOK_POD)
+	if (p->hook != HOOK_POD || (cfg.opts & OPT_FOREIGN_PODS))
 		return true;
 	struct xb_ep *ep = ep_find(p->t.saddr);
 	return ep && ep->ifindex == p->ifindex;

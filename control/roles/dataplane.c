@@ -8,6 +8,7 @@
 #include <string.h>
 #include "agent.h"
 #include "hostnet.h"
+#include "hostwatch.h"
 #include "inspect.h"
 #include "maps.h"
 #include "roles/options.h"
@@ -22,6 +23,7 @@ struct dp_opts {
 	const char *kubeconfig, *node_name, *node_ip, *service_cidr, *cluster_cidr;
 	const char *metrics, *health, *pin_dir, *data_dir, *run_dir;
 	const char *host_cgroup, *cni, *cleanup;
+	const char *nodeport_addresses, *max_services, *max_backends;
 };
 
 static const struct option_row rows[] = {
@@ -44,6 +46,12 @@ static const struct option_row rows[] = {
 	{"--pin-dir", offsetof(struct dp_opts, pin_dir), "DIR", "default " PIN_ROOT "/<node>"},
 	{"--host-cgroup", offsetof(struct dp_opts, host_cgroup), "PATH",
 		"processes whose sockets choose at connect(); default /; none"},
+	{"--nodeport-addresses", offsetof(struct dp_opts, nodeport_addresses), "CIDRS",
+		"where node ports answer: CIDR,CIDR or primary; default: every address"},
+	{"--max-services", offsetof(struct dp_opts, max_services), "N",
+		"service ports that the maps hold; default 65536"},
+	{"--max-backends", offsetof(struct dp_opts, max_backends), "N",
+		"endpoints that the maps hold; default 65536"},
 	{"--cni", offsetof(struct dp_opts, cni), "", "connect pods too (CNI plugin)"},
 	{"--data-dir", offsetof(struct dp_opts, data_dir), "DIR",
 		"with --cni: address leases; default /var/lib/xebec/node"},
@@ -205,6 +213,12 @@ static int client_up(struct run *run, const struct dp_opts *o, struct err *e)
 	return client_new_https(&c, &run->client, e);
 }
 
+static unsigned number(const char *z)
+{
+	uint64_t n = 0;
+	return z && str_u64(str_of(z), &n) == 0 && n < 1u << 24 ? (unsigned)n : 0;
+}
+
 static int serve(struct run *run, struct dp_opts *o, struct facts *f, struct err *e)
 {
 	struct agent *agent = NULL;
@@ -222,7 +236,10 @@ static int serve(struct run *run, struct dp_opts *o, struct facts *f, struct err
 		.host_cgroup = strcmp(o->host_cgroup, "none") == 0 ? NULL : o->host_cgroup,
 		.metrics_addr = o->metrics,
 		.health_addr = o->health,
-		.services_only = !o->cni};
+		.services_only = !o->cni,
+		.nodeport_addresses = o->nodeport_addresses,
+		.max_services = number(o->max_services),
+		.max_backends = number(o->max_backends)};
 	r = r ? r : agent_start(&c, &agent, e);
 	if (r == 0) {
 		log_info("node %s (%s): services in %s, pods in %s", f->name, o->node_ip,
@@ -275,7 +292,11 @@ int role_dataplane(int argc, char **argv)
 	log_init("dataplane", getenv("XEBEC_DEBUG") ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	(void)signal(SIGPIPE, SIG_IGN);
 	name_default(&o, &f);
-	if (o.cleanup) {
+	if (o.nodeport_addresses && !nodeport_rule_valid(o.nodeport_addresses)) {
+		r = err_set(&e, EINVAL, NULL,
+			"--nodeport-addresses '%s': neither CIDRs nor \"primary\"",
+			o.nodeport_addresses);
+	} else if (o.cleanup) {
 		r = cleanup(&f, &e);
 	} else {
 		run.loop = loop_new();

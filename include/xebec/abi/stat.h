@@ -75,6 +75,9 @@ struct xb_gc {
 	__u32 checked, expired, stale, rsv;
 };
 
+enum xb_opt {
+	OPT_FOREIGN_PODS = 1 << 0, /* another plugin connects the pods: no row of theirs in ep */
+};
 /* Options of the programs, in .rodata. */
 struct xb_cfg {
 	__u32 node_ip4;		   /* network order; 0 = none */
@@ -89,6 +92,7 @@ struct xb_cfg {
 	__u32 t_syn, t_est, t_fin, t_close, t_udp, t_udp_est; /* ticks */
 	__u32 sample_mask;	  /* a drop is reported when (random & mask) == 0 */
 	__u32 n_svc, n_be, n_lut; /* sizes of the arrays, powers of two */
+	__u32 opts;		  /* enum xb_opt */
 };
 
 #endif
