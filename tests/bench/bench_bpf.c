@@ -94,7 +94,7 @@ struct bench_svc {
 static double publish(struct programmer *p, const struct bench_svc *s, const char *text)
 {
 	AUTO_ARENA struct arena mem = {0};
-	const struct where me = {STR("n0"), STR("")};
+	const struct where me = {.node = STR("n0"), .zone = STR("")};
 	struct err e = {0};
 	struct want_svc *rows;
 	int64_t t = time_mono();

@@ -202,8 +202,36 @@ static void restart(void **state)
 	stop(&c);
 }
 
+/* The API has forgotten our resourceVersion (410): a new list, and what it lacks goes. */
+static void expired(void **state)
+{
+	(void)state;
+	struct api a = {
+		.list = {SERVICE("web", "10.96.1.1", "5") "," SERVICE("gone", "10.96.1.9", "5"),
+			SLICE("web", "6", EP(POD_B)), ""}};
+	start(&a);
+	RUN_UNTIL(&a, a.synced && a.watch[SERVICES] && a.watch[SLICES]);
+	push(&a, SERVICES, "BOOKMARK", "{\"metadata\":{\"resourceVersion\":\"40\"}}");
+	assert_string_equal(goes("10.96.1.9"), "refused");
+	a.list[SERVICES] = SERVICE("web", "10.96.1.1", "5") "," SERVICE("new", "10.96.1.5", "9");
+	a.list[SLICES] = SLICE("web", "8", EP(POD_R));
+	struct http_exchange *old = a.watch[SERVICES];
+	push(&a, SERVICES, "ERROR",
+		"{\"kind\":\"Status\",\"code\":410,\"reason\":\"Expired\",\"message\":\"too "
+		"old\"}");
+	RUN_UNTIL(&a, GOES("10.96.1.9", "no service"));
+	RUN_UNTIL(&a, GOES("10.96.1.5", "refused"));
+	RUN_UNTIL(&a, a.watch[SERVICES] && a.watch[SERVICES] != old);
+	assert_string_equal(goes("10.96.1.1"), POD_B); /* untouched */
+	push(&a, SLICES, "ERROR", "{\"kind\":\"Status\",\"code\":410,\"reason\":\"Expired\"}");
+	RUN_UNTIL(&a, GOES("10.96.1.1", POD_R));
+	assert_int_equal(a.synced, 1);
+	stop(&a);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(events), cmocka_unit_test(restart)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(events), cmocka_unit_test(restart), cmocka_unit_test(expired)};
 	return cmocka_run_group_tests_name("svcwatch", tests, node_setup, node_teardown);
 }

@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	AUTO_ARENA struct arena mem = {0};
-	const struct where me = {STR("n1"), STR("a")};
+	const struct where me = {.node = STR("n1"), .zone = STR("a")};
 	const uint8_t *nul = memchr(data, 0, size);
 	size_t n = nul ? (size_t)(nul - data) : size;
 	struct str a = {(const char *)data, n};

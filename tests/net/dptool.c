@@ -47,7 +47,7 @@ static int set_one(struct programmer *p, const char *node, struct jv v)
 	char ns[64], name[64];
 	size_t n = 0;
 	struct want_svc *rows = NULL;
-	const struct where me = {str_of(node), STR("")};
+	const struct where me = {.node = str_of(node), .zone = STR("")};
 	struct svc_spec *svc = svc_spec_new(jv_get(v, "service"));
 	(void)jv_copy(jv_get(v, "ns"), ns, sizeof ns);
 	(void)jv_copy(jv_get(v, "name"), name, sizeof name);

@@ -84,6 +84,9 @@ class Lab:
         self.tool(name, "up")
         self.workers[name] = Worker(ns, self.cgroup)
 
+    def host_worker(self, name, ns):
+        self.workers[name] = Worker(ns)
+
     def host(self, name, ip):
         ns = self.space(name)
         self.plug(ns, ip)

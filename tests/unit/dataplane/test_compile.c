@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 #include <netinet/in.h>
-#include "compile.h"
+#include "hostwatch.h"
 
 #define MAX_SLICES 4
 
@@ -29,7 +29,7 @@ static struct jv json(const char *z)
 static void compile_as(
 	struct fixture *f, const char *zone, const char *svc, const char *const *slices)
 {
-	const struct where me = {STR("n1"), str_of(zone)};
+	const struct where me = {.node = STR("n1"), .zone = str_of(zone)};
 	*f = (struct fixture){.svc = svc_spec_new(json(svc))};
 	for (; slices[f->n_slices]; f->n_slices++)
 		f->slices[f->n_slices] = slice_spec_new(json(slices[f->n_slices]));
@@ -221,6 +221,180 @@ static void topology(void **state)
 	done(&f);
 }
 
+/* A rule a row: what a Service and its slices mean for node n1 in zone a. "cluster; local; kinds"
+ * of the first row: who takes new flows, and the frontends (c n e l). */
+#define PORT80 "\"ports\":[{\"port\":80}]"
+#define VIP    "\"clusterIPs\":[\"10.96.0.1\"],"
+#define BOTH   SLICE(EP("10.244.1.1", "n1", READY) "," EP("10.244.2.1", "n2", READY))
+#define HINTS2(h1, h2)                                                                             \
+	SLICE("{\"addresses\":[\"10.244.1.1\"],\"nodeName\":\"n1\",\"hints\":{" h1 "}},"           \
+	      "{\"addresses\":[\"10.244.2.1\"],\"nodeName\":\"n2\",\"hints\":{" h2 "}}")
+
+static void rules(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *why, *spec, *slice, *want;
+	} rows[] = {
+		{"plain", "{" VIP PORT80 "}", BOTH, "1.1 2.1; 1.1; c"},
+		{"no ports, nothing", "{" VIP "\"ports\":[]}", BOTH, "-"},
+		{"headless", "{\"clusterIPs\":[\"None\"]," PORT80 "}", BOTH, "-"},
+		{"external name", "{\"type\":\"ExternalName\"," VIP PORT80 "}", BOTH, "-"},
+		{"no selector, slices by hand", "{" VIP PORT80 ",\"selector\":null}", BOTH,
+			"1.1 2.1; 1.1; c"},
+		{"names are no addresses", "{" VIP PORT80 "}",
+			"{\"addressType\":\"FQDN\",\"ports\":[{\"name\":\"\",\"port\":8080}],"
+			"\"endpoints\":[{\"addresses\":[\"db.example\"]}]}",
+			"; ; c"},
+		{"several addresses are one pod", "{" VIP PORT80 "}",
+			SLICE("{\"addresses\":[\"10.244.2.1\",\"10.244.2.9\"]}"), "2.1; ; c"},
+		{"a slice port without a number", "{" VIP PORT80 "}",
+			"{\"ports\":[{\"name\":\"\"}],\"endpoints\":[{\"addresses\":[\"10.244.2."
+			"1\"]}"
+			"]}",
+			"; ; c"},
+		{"ports meet by name, numbers differ",
+			"{" VIP
+			"\"ports\":[{\"name\":\"web\",\"port\":80,\"targetPort\":\"http\"}]}",
+			"{\"ports\":[{\"name\":\"web\",\"port\":3000}],\"endpoints\":[{"
+			"\"addresses\":["
+			"\"10.244.2.1\"]}]}",
+			"2.1; ; c"},
+		{"node port not asked for",
+			"{\"type\":\"LoadBalancer\"," VIP PORT80
+			",\"allocateLoadBalancerNodePorts\":false}",
+			BOTH, "1.1 2.1; 1.1; c"},
+		{"node port",
+			"{\"type\":\"NodePort\"," VIP
+			"\"ports\":[{\"port\":80,\"nodePort\":30080}]}",
+			BOTH, "1.1 2.1; 1.1; c n"},
+		{"external addresses",
+			"{" VIP PORT80 ",\"externalIPs\":[\"192.0.2.7\",\"192.0.2.8\"]}", BOTH,
+			"1.1 2.1; 1.1; c e e"},
+		{"serving while none is ready (KEP-1669)", "{" VIP PORT80 "}",
+			SLICE(EP("10.244.1.1", "n1", TERM) "," EP("10.244.2.1", "n2", DEAD)),
+			"1.1; 1.1; c"},
+		{"a fallback knows no hints", "{" VIP PORT80 "}",
+			SLICE("{\"addresses\":[\"10.244.1.1\"],\"nodeName\":\"n1\",\"conditions\":"
+			      "{" TERM
+			      "},\"hints\":{" ZONE("b") "}},{\"addresses\":[\"10.244.2.1\"],"
+							"\"nodeName\":\"n2\",\"conditions\":{" TERM
+							"},\"hints\":{" ZONE("a") "}}"),
+			"1.1 2.1; 1.1; c"},
+		{"our zone", "{" VIP PORT80 "}", HINTS2(ZONE("b"), ZONE("a")), "2.1; 1.1; c"},
+		{"two zones for one", "{" VIP PORT80 "}",
+			HINTS2("\"forZones\":[{\"name\":\"b\"},{\"name\":\"a\"}]", ZONE("a")),
+			"1.1 2.1; 1.1; c"},
+		{"our node before our zone", "{" VIP PORT80 "}",
+			HINTS2(NODE_HINT("n1") "," ZONE("a"), NODE_HINT("n2") "," ZONE("a")),
+			"1.1; 1.1; c"},
+		{"nothing on our node: our zone", "{" VIP PORT80 "}",
+			HINTS2(NODE_HINT("n3") "," ZONE("b"), NODE_HINT("n2") "," ZONE("a")),
+			"2.1; 1.1; c"},
+		{"one without node hint: zones", "{" VIP PORT80 "}",
+			HINTS2(NODE_HINT("n1") "," ZONE("b"), ZONE("a")), "2.1; 1.1; c"},
+		{"one ready endpoint without hint: all", "{" VIP PORT80 "}",
+			HINTS2(ZONE("b"), "\"forZones\":[]"), "1.1 2.1; 1.1; c"},
+		{"not ready without hint: does not count", "{" VIP PORT80 "}",
+			SLICE("{\"addresses\":[\"10.244.1.1\"],\"conditions\":{\"ready\":false}},{"
+			      "\"addresses\":[\"10.244.2.1\"],\"hints\":{" ZONE(
+				      "a") "}},{\"addresses\":["
+					   "\"10.244.2.2\"],\"hints\":{" ZONE("b") "}}"),
+			"2.1; ; c"},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char svc[1024], got[256] = "-";
+		struct fixture f;
+		(void)snprintf(svc, sizeof svc, "{\"spec\":%s}", rows[i].spec);
+		compile_as(&f, "a", svc, (const char *const[]){rows[i].slice, NULL});
+		if (f.n) {
+			size_t n = 0;
+			got[0] = 0;
+			for (int set = 0; set < 2; set++) {
+				const uint32_t *v = set ? f.rows->local : f.rows->cluster;
+				size_t len = set ? f.rows->n_local : f.rows->n_cluster;
+				for (size_t k = 0; k < len; k++)
+					n += (size_t)snprintf(got + n, sizeof got - n, "%s%u.%u",
+						k ? " " : "", f.rows->bes[v[k]].ip.b[2],
+						f.rows->bes[v[k]].ip.b[3]);
+				n += (size_t)snprintf(got + n, sizeof got - n, "; ");
+			}
+			for (size_t k = 0; k < f.rows->n_fes; k++)
+				n += (size_t)snprintf(got + n, sizeof got - n, "%s%c", k ? " " : "",
+					" cnel"[f.rows->fes[k].kind]);
+		}
+		if (strcmp(got, rows[i].want) != 0)
+			fail_msg("%s: %s, wanted %s", rows[i].why, got, rows[i].want);
+		done(&f);
+	}
+}
+
+/* Where node ports answer when not everywhere, and what belongs to which family. */
+static void node_port_addresses(void **state)
+{
+	(void)state;
+	struct fixture f = {0};
+	struct ip ips[3];
+	assert_int_equal(ip_parse(STR("192.0.2.1"), &ips[0]), 0);
+	assert_int_equal(ip_parse(STR("192.0.2.2"), &ips[1]), 0);
+	assert_int_equal(ip_parse(STR("2001:db8::1"), &ips[2]), 0);
+	const struct where me = {.node = STR("n1"), .nodeport_ips = ips, .n_nodeport_ips = 3};
+	f.svc = svc_spec_new(
+		json("{\"spec\":{\"clusterIPs\":[\"10.96.0.1\",\"fd00::1\"],\"ports\":[{"
+		     "\"port\":80,\"nodePort\":30080}],\"loadBalancerSourceRanges\":["
+		     "\"10.0.0.0/8\"]}}"));
+	f.n = compile_service("default", "web", f.svc, NULL, 0, &me, &f.mem, &f.rows);
+	assert_int_equal(f.n, 2);
+	assert_int_equal(f.rows[0].n_fes, 3);
+	assert_int_equal(f.rows[0].fes[1].port, 30080);
+	assert_int_equal(f.rows[0].fes[1].ip.b[3], 1);
+	assert_int_equal(f.rows[0].fes[2].ip.b[3], 2);
+	assert_int_equal(f.rows[1].n_fes, 2);
+	assert_true(f.rows[0].flags & SVC_SRC_RANGE);
+	assert_false(f.rows[1].flags & SVC_SRC_RANGE); /* no range of this family: open */
+	done(&f);
+	static const struct {
+		const char *rule;
+		int ip;
+		bool yes;
+	} rows[] = {{"", 0, true}, {"192.0.2.0/31", 0, true}, {"192.0.2.0/31", 1, false},
+		{"10.0.0.0/8,192.0.2.2/32", 1, true}, {"10.0.0.0/8", 0, false},
+		{"0.0.0.0/0", 1, true}, {"0.0.0.0/0", 2, false}, {"::/0", 2, true},
+		{"2001:db8::/32", 2, true}, {"primary", 0, true}, {"primary", 1, false}};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_int_equal(
+			nodeport_address(rows[i].rule, "192.0.2.1", &ips[rows[i].ip]), rows[i].yes);
+	assert_true(nodeport_rule_valid("primary"));
+	assert_true(nodeport_rule_valid("10.0.0.0/8,::/0"));
+	assert_false(nodeport_rule_valid("10.0.0.0/8,everywhere"));
+}
+
+/* Distinct ready addresses of this node, in the Service's first family. */
+static void local_ready(void **state)
+{
+	(void)state;
+	struct fixture f;
+	compile(&f,
+		"{\"spec\":{\"type\":\"LoadBalancer\",\"externalTrafficPolicy\":\"Local\","
+		"\"healthCheckNodePort\":32000,\"clusterIPs\":[\"10.96.0.1\"]," PORT80 "}}",
+		SLICE(EP("10.244.1.1", "n1", READY) "," EP("10.244.1.2", "n1", TERM) "," EP(
+			"10.244.2.1", "n2", READY)),
+		SLICE(EP("10.244.1.1", "n1", READY) "," EP("10.244.1.3", "n1", READY)),
+		SLICE(EP("fd00::5", "n1", READY)));
+	const struct where me = {.node = STR("n1")};
+	assert_int_equal(f.svc->health_port, 32000);
+	assert_int_equal(compile_local_ready(f.svc, (const struct slice_spec *const *)f.slices,
+				 f.n_slices, &me),
+		2);
+	done(&f);
+	compile(&f,
+		"{\"spec\":{\"type\":\"LoadBalancer\",\"externalTrafficPolicy\":\"Cluster\","
+		"\"healthCheckNodePort\":32000,\"clusterIPs\":[\"10.96.0.1\"]}}",
+		BOTH);
+	assert_int_equal(f.svc->health_port, 0);
+	done(&f);
+}
+
 static void longest_name(void **state)
 {
 	(void)state;
@@ -232,7 +406,7 @@ static void longest_name(void **state)
 		"{\"spec\":{\"clusterIPs\":[\"10.96.0.1\",\"fd00::1\"],\"ports\":[{\"name\":\"%s\","
 		"\"port\":1,\"protocol\":\"SCTP\"}]}}",
 		ns);
-	const struct where me = {STR("n1"), STR("")};
+	const struct where me = {.node = STR("n1"), .zone = STR("")};
 	f.svc = svc_spec_new(json(svc));
 	f.n = compile_service(ns, ns, f.svc, NULL, 0, &me, &f.mem, &f.rows);
 	assert_int_equal(f.n, 2);
@@ -263,7 +437,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(plain), cmocka_unit_test(terminating),
 		cmocka_unit_test(frontends), cmocka_unit_test(nothing_to_program),
-		cmocka_unit_test(duplicates), cmocka_unit_test(topology),
+		cmocka_unit_test(duplicates), cmocka_unit_test(topology), cmocka_unit_test(rules),
+		cmocka_unit_test(node_port_addresses), cmocka_unit_test(local_ready),
 		cmocka_unit_test(longest_name), cmocka_unit_test(addresses)};
 	return cmocka_run_group_tests_name("compile", tests, NULL, NULL);
 }
