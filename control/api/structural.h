@@ -59,6 +59,9 @@ void structural_default(const struct structural *s, json_t *obj);
  * change is not held against an update. */
 void structural_validate(
 	const struct structural *s, const json_t *obj, const json_t *old, struct causes *c);
+/* One value that stands at p. */
+void structural_validate_at(
+	const struct structural *s, const json_t *v, const struct fpath *p, struct causes *c);
 /* Is the text of this format? Unknown formats allow everything. */
 bool structural_format(const char *format, struct str text);
 

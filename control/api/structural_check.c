@@ -475,3 +475,11 @@ void structural_validate(
 	check(&k, s, obj, old, NULL);
 	check_lists(&k, s, obj, NULL);
 }
+
+void structural_validate_at(
+	const struct structural *s, const json_t *v, const struct fpath *p, struct causes *c)
+{
+	struct check k = {.c = c, .root = v};
+	check(&k, s, v, NULL, p);
+	check_lists(&k, s, v, p);
+}

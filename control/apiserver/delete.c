@@ -490,7 +490,8 @@ static void del_all_step(struct req *r)
 	if (d->n++)
 		buf_addc(&d->items, ',');
 	AUTO_BUF struct buf scratch = {0};
-	obj_write(as_asked(r, obj_bytes(o), obj_rv(o), &scratch), obj_rv(o), true, &d->items);
+	obj_write(as_asked(r, obj_bytes(o), obj_rv(o), &scratch), obj_rv(o), !r->rt.kind->custom,
+		&d->items);
 	r->rt.name = str_of(arena_strdup(&r->arena, obj_name(o)));
 	struct write *w = write_new(r, r->rt.res, str_of(arena_strdup(&r->arena, obj_key(o))));
 	if (!w)

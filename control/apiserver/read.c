@@ -93,7 +93,7 @@ static void list_item(struct list_out *l, struct str bytes, uint64_t rv)
 	else if (r->accept.form == FORM_PARTIAL)
 		obj_write_partial(bytes, rv, &l->items);
 	else
-		obj_write(bytes, rv, true, &l->items);
+		obj_write(bytes, rv, !r->rt.kind->custom, &l->items);
 }
 
 static void list_meta(struct list_out *l, uint64_t rev, struct buf *out)

@@ -90,7 +90,7 @@ int negotiate(struct req *r, struct err *e)
 		r->accept = a;
 		return 0;
 	}
-	if (only_pb) {
+	if (only_pb && !(r->rt.kind && r->rt.kind->custom)) {
 		r->accept.media = MEDIA_PROTOBUF;
 		return 0;
 	}

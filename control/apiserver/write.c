@@ -271,6 +271,19 @@ int check_subject(struct req *r, json_t *obj, struct err *e)
 	return 0;
 }
 
+/* Custom resources and their definitions are replaced only by who has seen them. */
+static int blind_update(struct write *w, struct err *e)
+{
+	struct req *r = w->r;
+	const struct kind *k = r->rt.kind;
+	if (r->verb != V_UPDATE || str_eqz(r->rt.sub, "scale") || r->rt.res != w->res ||
+		!(k->custom || strcmp(k->kind, "CustomResourceDefinition") == 0))
+		return 0;
+	cause_add(&r->causes, "FieldValueInvalid", "metadata.resourceVersion",
+		"Invalid value: 0: must be specified for an update");
+	return invalid(r, e, k, arena_strdup(&r->arena, r->rt.name));
+}
+
 /* uid and resourceVersion in the sent object are preconditions. */
 static int check_preconditions(struct write *w, const json_t *old, const json_t *obj, struct err *e)
 {
@@ -285,7 +298,7 @@ static int check_preconditions(struct write *w, const json_t *old, const json_t 
 	const char *rv = json_str(obj, "metadata.resourceVersion", "");
 	uint64_t n = 0;
 	if (!*rv || strcmp(rv, "0") == 0)
-		return 0;
+		return blind_update(w, e);
 	if (str_u64(str_of(rv), &n) < 0)
 		return err_set(e, EINVAL, "BadRequest", "invalid resource version \"%s\"", rv);
 	return n == write_cur_rv(w) ? 0 : conflict_modified(e, k, w->r->rt.name);
