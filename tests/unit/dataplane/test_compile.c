@@ -230,83 +230,79 @@ static void topology(void **state)
 	SLICE("{\"addresses\":[\"10.244.1.1\"],\"nodeName\":\"n1\",\"hints\":{" h1 "}},"           \
 	      "{\"addresses\":[\"10.244.2.1\"],\"nodeName\":\"n2\",\"hints\":{" h2 "}}")
 
+static const struct {
+	const char *why, *spec, *slice, *want;
+} rule_rows[] = {
+	{"plain", "{" VIP PORT80 "}", BOTH, "1.1 2.1; 1.1; c"},
+	{"no ports, nothing", "{" VIP "\"ports\":[]}", BOTH, "-"},
+	{"headless", "{\"clusterIPs\":[\"None\"]," PORT80 "}", BOTH, "-"},
+	{"external name", "{\"type\":\"ExternalName\"," VIP PORT80 "}", BOTH, "-"},
+	{"no selector, slices by hand", "{" VIP PORT80 ",\"selector\":null}", BOTH,
+		"1.1 2.1; 1.1; c"},
+	{"names are no addresses", "{" VIP PORT80 "}",
+		"{\"addressType\":\"FQDN\",\"ports\":[{\"name\":\"\",\"port\":8080}],"
+		"\"endpoints\":[{\"addresses\":[\"db.example\"]}]}",
+		"; ; c"},
+	{"several addresses are one pod", "{" VIP PORT80 "}",
+		SLICE("{\"addresses\":[\"10.244.2.1\",\"10.244.2.9\"]}"), "2.1; ; c"},
+	{"a slice port without a number", "{" VIP PORT80 "}",
+		"{\"ports\":[{\"name\":\"\"}],\"endpoints\":[{\"addresses\":[\"10.244.2."
+		"1\"]}"
+		"]}",
+		"; ; c"},
+	{"ports meet by name, numbers differ",
+		"{" VIP "\"ports\":[{\"name\":\"web\",\"port\":80,\"targetPort\":\"http\"}]}",
+		"{\"ports\":[{\"name\":\"web\",\"port\":3000}],\"endpoints\":[{"
+		"\"addresses\":["
+		"\"10.244.2.1\"]}]}",
+		"2.1; ; c"},
+	{"node port not asked for",
+		"{\"type\":\"LoadBalancer\"," VIP PORT80
+		",\"allocateLoadBalancerNodePorts\":false}",
+		BOTH, "1.1 2.1; 1.1; c"},
+	{"node port", "{\"type\":\"NodePort\"," VIP "\"ports\":[{\"port\":80,\"nodePort\":30080}]}",
+		BOTH, "1.1 2.1; 1.1; c n"},
+	{"external addresses", "{" VIP PORT80 ",\"externalIPs\":[\"192.0.2.7\",\"192.0.2.8\"]}",
+		BOTH, "1.1 2.1; 1.1; c e e"},
+	{"serving while none is ready (KEP-1669)", "{" VIP PORT80 "}",
+		SLICE(EP("10.244.1.1", "n1", TERM) "," EP("10.244.2.1", "n2", DEAD)),
+		"1.1; 1.1; c"},
+	{"a fallback knows no hints", "{" VIP PORT80 "}",
+		SLICE("{\"addresses\":[\"10.244.1.1\"],\"nodeName\":\"n1\",\"conditions\":"
+		      "{" TERM "},\"hints\":{" ZONE("b") "}},{\"addresses\":[\"10.244.2.1\"],"
+							 "\"nodeName\":\"n2\",\"conditions\":{" TERM
+							 "},\"hints\":{" ZONE("a") "}}"),
+		"1.1 2.1; 1.1; c"},
+	{"our zone", "{" VIP PORT80 "}", HINTS2(ZONE("b"), ZONE("a")), "2.1; 1.1; c"},
+	{"two zones for one", "{" VIP PORT80 "}",
+		HINTS2("\"forZones\":[{\"name\":\"b\"},{\"name\":\"a\"}]", ZONE("a")),
+		"1.1 2.1; 1.1; c"},
+	{"our node before our zone", "{" VIP PORT80 "}",
+		HINTS2(NODE_HINT("n1") "," ZONE("a"), NODE_HINT("n2") "," ZONE("a")),
+		"1.1; 1.1; c"},
+	{"nothing on our node: our zone", "{" VIP PORT80 "}",
+		HINTS2(NODE_HINT("n3") "," ZONE("b"), NODE_HINT("n2") "," ZONE("a")),
+		"2.1; 1.1; c"},
+	{"one without node hint: zones", "{" VIP PORT80 "}",
+		HINTS2(NODE_HINT("n1") "," ZONE("b"), ZONE("a")), "2.1; 1.1; c"},
+	{"one ready endpoint without hint: all", "{" VIP PORT80 "}",
+		HINTS2(ZONE("b"), "\"forZones\":[]"), "1.1 2.1; 1.1; c"},
+	{"not ready without hint: does not count", "{" VIP PORT80 "}",
+		SLICE("{\"addresses\":[\"10.244.1.1\"],\"conditions\":{\"ready\":false}},{"
+		      "\"addresses\":[\"10.244.2.1\"],\"hints\":{" ZONE(
+			      "a") "}},{\"addresses\":["
+				   "\"10.244.2.2\"],\"hints\":{" ZONE("b") "}}"),
+		"2.1; ; c"},
+};
+
 static void rules(void **state)
 {
 	(void)state;
-	static const struct {
-		const char *why, *spec, *slice, *want;
-	} rows[] = {
-		{"plain", "{" VIP PORT80 "}", BOTH, "1.1 2.1; 1.1; c"},
-		{"no ports, nothing", "{" VIP "\"ports\":[]}", BOTH, "-"},
-		{"headless", "{\"clusterIPs\":[\"None\"]," PORT80 "}", BOTH, "-"},
-		{"external name", "{\"type\":\"ExternalName\"," VIP PORT80 "}", BOTH, "-"},
-		{"no selector, slices by hand", "{" VIP PORT80 ",\"selector\":null}", BOTH,
-			"1.1 2.1; 1.1; c"},
-		{"names are no addresses", "{" VIP PORT80 "}",
-			"{\"addressType\":\"FQDN\",\"ports\":[{\"name\":\"\",\"port\":8080}],"
-			"\"endpoints\":[{\"addresses\":[\"db.example\"]}]}",
-			"; ; c"},
-		{"several addresses are one pod", "{" VIP PORT80 "}",
-			SLICE("{\"addresses\":[\"10.244.2.1\",\"10.244.2.9\"]}"), "2.1; ; c"},
-		{"a slice port without a number", "{" VIP PORT80 "}",
-			"{\"ports\":[{\"name\":\"\"}],\"endpoints\":[{\"addresses\":[\"10.244.2."
-			"1\"]}"
-			"]}",
-			"; ; c"},
-		{"ports meet by name, numbers differ",
-			"{" VIP
-			"\"ports\":[{\"name\":\"web\",\"port\":80,\"targetPort\":\"http\"}]}",
-			"{\"ports\":[{\"name\":\"web\",\"port\":3000}],\"endpoints\":[{"
-			"\"addresses\":["
-			"\"10.244.2.1\"]}]}",
-			"2.1; ; c"},
-		{"node port not asked for",
-			"{\"type\":\"LoadBalancer\"," VIP PORT80
-			",\"allocateLoadBalancerNodePorts\":false}",
-			BOTH, "1.1 2.1; 1.1; c"},
-		{"node port",
-			"{\"type\":\"NodePort\"," VIP
-			"\"ports\":[{\"port\":80,\"nodePort\":30080}]}",
-			BOTH, "1.1 2.1; 1.1; c n"},
-		{"external addresses",
-			"{" VIP PORT80 ",\"externalIPs\":[\"192.0.2.7\",\"192.0.2.8\"]}", BOTH,
-			"1.1 2.1; 1.1; c e e"},
-		{"serving while none is ready (KEP-1669)", "{" VIP PORT80 "}",
-			SLICE(EP("10.244.1.1", "n1", TERM) "," EP("10.244.2.1", "n2", DEAD)),
-			"1.1; 1.1; c"},
-		{"a fallback knows no hints", "{" VIP PORT80 "}",
-			SLICE("{\"addresses\":[\"10.244.1.1\"],\"nodeName\":\"n1\",\"conditions\":"
-			      "{" TERM
-			      "},\"hints\":{" ZONE("b") "}},{\"addresses\":[\"10.244.2.1\"],"
-							"\"nodeName\":\"n2\",\"conditions\":{" TERM
-							"},\"hints\":{" ZONE("a") "}}"),
-			"1.1 2.1; 1.1; c"},
-		{"our zone", "{" VIP PORT80 "}", HINTS2(ZONE("b"), ZONE("a")), "2.1; 1.1; c"},
-		{"two zones for one", "{" VIP PORT80 "}",
-			HINTS2("\"forZones\":[{\"name\":\"b\"},{\"name\":\"a\"}]", ZONE("a")),
-			"1.1 2.1; 1.1; c"},
-		{"our node before our zone", "{" VIP PORT80 "}",
-			HINTS2(NODE_HINT("n1") "," ZONE("a"), NODE_HINT("n2") "," ZONE("a")),
-			"1.1; 1.1; c"},
-		{"nothing on our node: our zone", "{" VIP PORT80 "}",
-			HINTS2(NODE_HINT("n3") "," ZONE("b"), NODE_HINT("n2") "," ZONE("a")),
-			"2.1; 1.1; c"},
-		{"one without node hint: zones", "{" VIP PORT80 "}",
-			HINTS2(NODE_HINT("n1") "," ZONE("b"), ZONE("a")), "2.1; 1.1; c"},
-		{"one ready endpoint without hint: all", "{" VIP PORT80 "}",
-			HINTS2(ZONE("b"), "\"forZones\":[]"), "1.1 2.1; 1.1; c"},
-		{"not ready without hint: does not count", "{" VIP PORT80 "}",
-			SLICE("{\"addresses\":[\"10.244.1.1\"],\"conditions\":{\"ready\":false}},{"
-			      "\"addresses\":[\"10.244.2.1\"],\"hints\":{" ZONE(
-				      "a") "}},{\"addresses\":["
-					   "\"10.244.2.2\"],\"hints\":{" ZONE("b") "}}"),
-			"2.1; ; c"},
-	};
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(rule_rows); i++) {
 		char svc[1024], got[256] = "-";
 		struct fixture f;
-		(void)snprintf(svc, sizeof svc, "{\"spec\":%s}", rows[i].spec);
-		compile_as(&f, "a", svc, (const char *const[]){rows[i].slice, NULL});
+		(void)snprintf(svc, sizeof svc, "{\"spec\":%s}", rule_rows[i].spec);
+		compile_as(&f, "a", svc, (const char *const[]){rule_rows[i].slice, NULL});
 		if (f.n) {
 			size_t n = 0;
 			got[0] = 0;
@@ -323,8 +319,8 @@ static void rules(void **state)
 				n += (size_t)snprintf(got + n, sizeof got - n, "%s%c", k ? " " : "",
 					" cnel"[f.rows->fes[k].kind]);
 		}
-		if (strcmp(got, rows[i].want) != 0)
-			fail_msg("%s: %s, wanted %s", rows[i].why, got, rows[i].want);
+		if (strcmp(got, rule_rows[i].want) != 0)
+			fail_msg("%s: %s, wanted %s", rule_rows[i].why, got, rule_rows[i].want);
 		done(&f);
 	}
 }
