@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include "table.h"
 
 static const char *proto_name(uint8_t proto)
 {
@@ -24,6 +25,7 @@ struct cand {
 	const struct slice_ep *ep;
 	const uint64_t *hints; /* zones, then nodes */
 	uint16_t port;
+	uint32_t part; /* of a split */
 };
 
 struct job {
@@ -72,7 +74,7 @@ static int cands_collect(struct job *j, uint8_t family, struct arena *mem)
 		for (size_t k = 0; sp && k < s->n_eps; k++)
 			if (s->eps[k].family == family)
 				j->cands[n++] = (struct cand){
-					&s->eps[k], s->hints + s->eps[k].hints, sp->port};
+					&s->eps[k], s->hints + s->eps[k].hints, sp->port, s->part};
 	}
 	qsort(j->cands, n, sizeof *j->cands, cand_cmp);
 	for (size_t i = 0; i < n; i++)
@@ -158,6 +160,43 @@ static int selection_fill(struct job *j, struct want_svc *w)
 	return 0;
 }
 
+/* Weights of the chosen: a part's share is spread over its endpoints. */
+static void weights_fill(const struct job *j, const struct svc_spec *s, const struct want_svc *w,
+	const uint32_t *chosen, size_t n, struct table_be *b)
+{
+	uint32_t per[SVC_PARTS_MAX] = {0};
+	for (size_t i = 0; i < n; i++)
+		per[j->cands[chosen[i]].part % SVC_PARTS_MAX]++;
+	for (size_t i = 0; i < n; i++) {
+		const struct want_be *be = &w->bes[chosen[i]];
+		uint32_t part = j->cands[chosen[i]].part, weight = 1;
+		if (s->n_parts) {
+			uint32_t share = part < s->n_parts ? s->parts[part].weight * 1000 : 0;
+			weight = share / per[part % SVC_PARTS_MAX];
+			weight += share && !weight;
+		}
+		b[i] = (struct table_be){table_id(be->ip.b, be->port), weight, chosen[i]};
+	}
+}
+
+/* Replaces a plain list of the chosen by the table that the Service asks for. */
+static int table_make(const struct job *j, const struct svc_spec *s, const struct want_svc *w,
+	uint32_t **list, size_t *n, struct arena *mem)
+{
+	if (*n == 0 || (!s->hash && !s->n_parts))
+		return 0;
+	size_t size = s->hash ? table_maglev_size(*n) : table_shares_size(*n);
+	struct table_be *b = arena_alloc(mem, *n * sizeof *b);
+	uint32_t *slots = arena_alloc(mem, size * sizeof *slots);
+	if (!b || !slots)
+		return -ENOMEM;
+	weights_fill(j, s, w, *list, *n, b);
+	int r = s->hash ? table_maglev(b, *n, slots, size) : table_shares(b, *n, slots, size);
+	*list = slots;
+	*n = r == -EINVAL ? 0 : size; /* every weight is 0: nobody */
+	return r == -EINVAL ? 0 : r;
+}
+
 static void fes_add(
 	struct want_svc *w, const struct ip *ips, size_t n, uint16_t port, uint16_t kind)
 {
@@ -217,10 +256,13 @@ static int port_compile(const struct svc_spec *s, struct job *j, const struct wh
 	w->aff_secs = s->aff_secs;
 	w->flags =
 		(uint16_t)((s->etp_local ? SVC_ETP_LOCAL : 0) | (s->itp_local ? SVC_ITP_LOCAL : 0) |
-			   (s->affinity ? SVC_AFFINITY : 0) | (s->hash ? SVC_HASH : 0));
+			   (s->affinity ? SVC_AFFINITY : 0) | (s->hash ? SVC_HASH : 0) |
+			   (s->least ? SVC_LEAST : 0));
 	int r = cands_collect(j, w->family, mem);
 	r = r ? r : backends_fill(j, w, mem);
 	r = r ? r : selection_fill(j, w);
+	r = r ? r : table_make(j, s, w, &w->cluster, &w->n_cluster, mem);
+	r = r ? r : table_make(j, s, w, &w->local, &w->n_local, mem);
 	return r ? r : frontends_fill(s, p, me, w, mem);
 }
 

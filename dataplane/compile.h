@@ -26,11 +26,21 @@ struct svc_range {
 	struct ip net;
 	unsigned prefix;
 };
+/* Its endpoints belong to these Services of the same namespace, each with its share of new
+ * connections. */
+#define SVC_PARTS_MAX 16
+struct svc_part {
+	char name[64];
+	uint32_t weight;
+};
 /* A Service, as far as packets care. */
 struct svc_spec {
 	bool headless;	      /* or ExternalName: nothing to program */
 	uint16_t health_port; /* healthCheckNodePort where it counts, else 0 */
-	bool affinity, etp_local, itp_local, hash;
+	bool affinity, etp_local, itp_local;
+	bool hash, least;	/* xebec.io/balance: maglev; least-conn */
+	struct svc_part *parts; /* xebec.io/split */
+	size_t n_parts;
 	uint32_t aff_secs;
 	struct svc_port *ports;
 	struct ip *cluster_ips, *external_ips, *lb_ips;
@@ -62,6 +72,7 @@ struct slice_spec {
 	struct slice_ep *eps;
 	uint64_t *hints; /* name_hash of zones and nodes */
 	size_t n_ports, n_eps, n_hints;
+	uint32_t part;	   /* scratch of the caller of compile_service: which svc_part */
 	int64_t triggered; /* when the endpoints changed (annotation), ns since 1970; 0 = unknown */
 	bool triggered_seen; /* the watcher's */
 };
@@ -88,7 +99,7 @@ struct want_svc {
 	uint32_t aff_secs;
 	struct want_fe *fes;
 	struct want_be *bes;	   /* every known endpoint, ready or not, each once */
-	uint32_t *cluster, *local; /* those that take new flows: indices into bes */
+	uint32_t *cluster, *local; /* who takes new flows: indices into bes; a table repeats them */
 	struct svc_range *ranges;
 	size_t n_fes, n_bes, n_cluster, n_local, n_ranges;
 };
@@ -98,7 +109,8 @@ struct where { /* this node */
 	const struct ip *nodeport_ips; /* where node ports answer; NULL = all its addresses */
 	size_t n_nodeport_ips;
 };
-/* Fills *ret with an array in the arena. Returns its length or -ENOMEM. */
+/* Fills *ret with an array in the arena. Returns its length or -ENOMEM. When svc has parts, each
+ * slice says in `part` which one it is of. */
 int compile_service(const char *ns, const char *name, const struct svc_spec *svc,
 	const struct slice_spec *const *slices, size_t n_slices, const struct where *me,
 	struct arena *mem, struct want_svc **ret);

@@ -118,6 +118,25 @@ static void svc_addresses_read(struct svc_spec *s, struct jv v)
 		ips_read(&s->mem, jv_path(v, "status.loadBalancer.ingress"), "ip", &s->lb_ips);
 }
 
+/* "web-v1=90,web-v2=10". What is no such text is no split; weights over a million count as that. */
+static void split_read(struct svc_spec *s, struct jv note)
+{
+	struct str rest = jv_raw_str(note);
+	if (!rest.n)
+		return;
+	s->parts = arena_alloc(&s->mem, SVC_PARTS_MAX * sizeof *s->parts);
+	while (s->parts && rest.n) {
+		struct str weight = str_cut(&rest, ','), name = str_cut(&weight, '=');
+		uint64_t w;
+		if (s->n_parts == SVC_PARTS_MAX || !name.n || str_u64(weight, &w) ||
+			str_copy(s->parts[s->n_parts].name, sizeof s->parts->name, name)) {
+			s->n_parts = 0;
+			return;
+		}
+		s->parts[s->n_parts++].weight = (uint32_t)(w > 1000000 ? 1000000 : w);
+	}
+}
+
 struct svc_spec *svc_spec_new(struct jv v)
 {
 	struct svc_spec *s = calloc(1, sizeof *s);
@@ -130,7 +149,10 @@ struct svc_spec *svc_spec_new(struct jv v)
 		jv_path(spec, "sessionAffinityConfig.clientIP.timeoutSeconds"), 10800);
 	s->etp_local = jv_is_str(jv_get(spec, "externalTrafficPolicy"), "Local");
 	s->itp_local = jv_is_str(jv_get(spec, "internalTrafficPolicy"), "Local");
-	s->hash = jv_is_str(jv_get(notes, "xebec.io/balance"), "hash");
+	struct jv balance = jv_get(notes, "xebec.io/balance");
+	s->hash = jv_is_str(balance, "maglev") || jv_is_str(balance, "hash");
+	s->least = jv_is_str(balance, "least-conn");
+	split_read(s, jv_get(notes, "xebec.io/split"));
 	svc_ports_read(s, jv_get(spec, "ports"));
 	svc_ranges_read(s, jv_get(spec, "loadBalancerSourceRanges"));
 	svc_addresses_read(s, v);

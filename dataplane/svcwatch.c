@@ -25,6 +25,7 @@ struct entry {
 	char (*rows)[XB_NAME_LEN]; /* names of the programmed rows */
 	size_t n_rows;
 	char *ns, *name;
+	struct list splits;   /* in svcwatch.splits while its endpoints are other Services' */
 	uint16_t health_port; /* given to the health server; 0 = none */
 	bool failing;	      /* said so already */
 	bool no_local_internal, no_local_external;
@@ -36,7 +37,7 @@ struct svcwatch {
 	struct programmer *prog;
 	struct informer *services, *slices, *nodes;
 	struct htab *entries; /* "ns/name" */
-	struct list dirty;
+	struct list dirty, splits;
 	struct loop_task task;
 	struct loop_timer retry;
 	bool posted, synced, node_leaving;
@@ -57,6 +58,7 @@ static void entry_free(void *v)
 {
 	struct entry *n = v;
 	list_del(&n->dirty);
+	list_del(&n->splits);
 	if (n->svc)
 		cobj_unref(n->svc);
 	for (size_t i = 0; i < n->n_slices; i++)
@@ -88,6 +90,7 @@ static struct entry *entry_get(struct svcwatch *w, struct str ns, struct str nam
 	if (!n)
 		return NULL;
 	list_init(&n->dirty);
+	list_init(&n->splits);
 	n->ns = str_dup(ns);
 	n->name = str_dup(name);
 	if (!n->ns || !n->name || htab_put(w->entries, buf_str(&key), n, NULL)) {
@@ -116,6 +119,20 @@ static void mark(struct svcwatch *w, struct entry *n)
 		return;
 	w->posted = true;
 	loop_post(w->loop, &w->task);
+}
+
+/* Slices of n changed: it, and the Services that give it a share. */
+static void mark_slices(struct svcwatch *w, struct entry *n)
+{
+	mark(w, n);
+	list_each (it, &w->splits) {
+		struct entry *user = list_entry(it, struct entry, splits);
+		const struct svc_spec *svc = user->svc ? user->svc->decoded : NULL;
+		for (size_t i = 0; svc && i < svc->n_parts; i++)
+			if (strcmp(svc->parts[i].name, n->name) == 0 &&
+				strcmp(user->ns, n->ns) == 0)
+				mark(w, user);
+	}
 }
 
 /* ------------------------------------------------------------------ programming */
@@ -211,26 +228,57 @@ static void no_local_note(struct entry *n, const struct want_svc *rows, int coun
 	}
 }
 
+static struct entry *entry_find(const struct svcwatch *w, const char *ns, const char *name)
+{
+	AUTO_BUF struct buf key = {0};
+	entry_key(&key, str_of(ns), str_of(name));
+	return key.err ? NULL : htab_get(w->entries, buf_str(&key));
+}
+
+/* The slices behind a Service: its own, or those of the Services that it is split over. */
+static int slices_collect(struct svcwatch *w, struct entry *n, const struct svc_spec *svc,
+	struct arena *mem, const struct slice_spec ***ret)
+{
+	struct entry *from[SVC_PARTS_MAX] = {n};
+	size_t parts = svc && svc->n_parts ? svc->n_parts : 1, max = 0, k = 0;
+	for (size_t i = 0; i < parts; i++) {
+		if (svc && svc->n_parts)
+			from[i] = entry_find(w, n->ns, svc->parts[i].name);
+		max += from[i] ? from[i]->n_slices : 0;
+	}
+	*ret = arena_alloc(mem, (max + 1) * sizeof **ret);
+	if (!*ret)
+		return -ENOMEM;
+	for (size_t i = 0; i < parts; i++)
+		for (size_t s = 0; from[i] && s < from[i]->n_slices; s++) {
+			struct slice_spec *spec = from[i]->slices[s]->decoded;
+			if (!spec)
+				continue;
+			spec->part = (uint32_t)i;
+			(*ret)[k++] = spec;
+		}
+	return (int)k;
+}
+
 static int entry_program(struct svcwatch *w, struct entry *n)
 {
 	AUTO_ARENA struct arena mem = {0};
 	struct want_svc *rows = NULL;
 	const struct where me = {str_of(w->c.node), str_of(w->zone ? w->zone : ""), w->nodeport_ips,
 		w->n_nodeport_ips};
-	const struct slice_spec **slices = arena_alloc(&mem, (n->n_slices + 1) * sizeof *slices);
-	size_t k = 0;
-	int count = 0;
-	if (!slices)
-		return -ENOMEM;
-	for (size_t i = 0; i < n->n_slices; i++)
-		if (n->slices[i]->decoded)
-			slices[k++] = n->slices[i]->decoded;
+	const struct slice_spec **slices = NULL;
 	const struct svc_spec *svc = n->svc ? n->svc->decoded : NULL;
+	int count = 0, k = slices_collect(w, n, svc, &mem, &slices);
+	if (k < 0)
+		return k;
+	list_del(&n->splits);
+	if (svc && svc->n_parts)
+		list_push(&w->splits, &n->splits);
 	if (svc)
-		count = compile_service(n->ns, n->name, svc, slices, k, &me, &mem, &rows);
+		count = compile_service(n->ns, n->name, svc, slices, (size_t)k, &me, &mem, &rows);
 	int r = count < 0 ? count : rows_program(w, n, rows, count);
 	no_local_note(n, rows, count);
-	health_program(w, n, svc, slices, k, &me);
+	health_program(w, n, svc, slices, (size_t)k, &me);
 	network_latency(w, n);
 	return r;
 }
@@ -342,13 +390,13 @@ static void on_slice(void *arg, struct cobj *old, struct cobj *new)
 		struct entry *n = slice_entry(w, old);
 		if (n) {
 			slice_out(n, old->name);
-			mark(w, n);
+			mark_slices(w, n);
 		}
 	}
 	if (new) {
 		struct entry *n = slice_entry(w, new);
 		if (n && slice_in(n, new) == 0)
-			mark(w, n);
+			mark_slices(w, n);
 	}
 }
 
@@ -421,6 +469,7 @@ int svcwatch_start(const struct svcwatch_config *c, struct svcwatch **ret, struc
 	w->loop = client_loop(c->client);
 	w->entries = htab_new();
 	list_init(&w->dirty);
+	list_init(&w->splits);
 	w->task = (struct loop_task){.fn = on_task, .arg = w};
 	w->retry = (struct loop_timer){.fn = on_retry, .arg = w};
 	int r = w->entries ? programmer_new(c->maps, w->loop, &w->prog, e)
