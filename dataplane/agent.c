@@ -208,7 +208,7 @@ static void sizes_fill(const struct agent_config *c, uint32_t max[MAP_COUNT])
 		max[MAP_svc4] = max[MAP_svc_tab] = max[MAP_svc_info] = max[MAP_svc_st] =
 			c->max_services;
 	if (c->max_backends) {
-		max[MAP_be_tab] = max[MAP_be_st] = c->max_backends;
+		max[MAP_be_tab] = max[MAP_be_st] = max[MAP_be_open] = c->max_backends;
 		max[MAP_lut] = 2 * c->max_backends;
 	}
 }

@@ -211,8 +211,8 @@ static int maps_map_memory(struct maps *m, int prot, struct err *e)
 		enum map_id id;
 		size_t size;
 	} arrays[] = {{MAP_svc_tab, sizeof(struct xb_svc)}, {MAP_be_tab, sizeof(struct xb_be)},
-		{MAP_lut, sizeof(struct xb_lut)}, {MAP_ep_tab, sizeof(struct xb_ep)},
-		{MAP_meta, sizeof(struct xb_meta)}};
+		{MAP_lut, sizeof(struct xb_lut)}, {MAP_be_open, sizeof(struct xb_open)},
+		{MAP_ep_tab, sizeof(struct xb_ep)}, {MAP_meta, sizeof(struct xb_meta)}};
 	for (size_t i = 0; i < ARRAY_LEN(arrays); i++) {
 		enum map_id id = arrays[i].id;
 		size_t len = (arrays[i].size * m->max[id] + 4095) & ~(size_t)4095;

@@ -95,6 +95,9 @@ static void op_be_reset(void *arg, uint32_t be)
 {
 	struct programmer *p = arg;
 	percpu_zero(maps_fd(p->m, MAP_be_st), be, sizeof(struct xb_be_st));
+	struct xb_open *o = maps_mem(p->m, MAP_be_open);
+	if (be < maps_max(p->m, MAP_be_open))
+		__atomic_store_n(&o[be].open, 0, __ATOMIC_RELAXED);
 }
 
 static void op_svc_reset(void *arg, uint32_t svc)
@@ -217,6 +220,17 @@ static void grace_wait(struct programmer *p)
 	(void)bpf_map_update_elem(p->gp_outer, &zero, &p->gp_inner, BPF_ANY);
 }
 
+/* What the sweep has counted is the truth. Flows that began meanwhile are missed until the next. */
+static void open_recount(struct programmer *p)
+{
+	struct xb_open *o = maps_mem(p->m, MAP_be_open);
+	for (uint32_t i = 0; i < maps_max(p->m, MAP_be_open); i++)
+		if (o[i].open | o[i].seen) {
+			__atomic_store_n(&o[i].open, o[i].seen, __ATOMIC_RELAXED);
+			o[i].seen = 0;
+		}
+}
+
 int programmer_sweep(struct programmer *p, struct xb_gc *ret)
 {
 	struct xb_gc gc = {0};
@@ -226,6 +240,8 @@ int programmer_sweep(struct programmer *p, struct xb_gc *ret)
 	int64_t t = time_mono();
 	int r = bpf_prog_test_run_opts(fd, &o);
 	p->gc_us = (time_mono() - t) / 1000;
+	if (r == 0)
+		open_recount(p);
 	if (r == 0 && ret)
 		*ret = gc;
 	return r;

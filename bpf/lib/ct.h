@@ -106,6 +106,15 @@ INLINE bool ct_closed(const struct tuple *key, const struct ct_entry *e)
 	return (o->flags & CT_RST) || ((o->flags & CT_FIN) && (e->flags & CT_FIN));
 }
 
+/* A client that is done with a backend whose open flows are counted. */
+INLINE void open_end(const struct ct_entry *e)
+{
+	__u32 be = e->be;
+	struct xb_open *o = bpf_map_lookup_elem(&be_open, &be);
+	if (o && READ_ONCE(o->open))
+		__sync_fetch_and_add(&o->open, (__u32)-1);
+}
+
 INLINE void ct_touch(struct ct_entry *e, const struct pkt *p, __u32 now)
 {
 	/* Written only on change: a clean cache line stays shared between CPUs. */
@@ -118,8 +127,12 @@ INLINE void ct_touch(struct ct_entry *e, const struct pkt *p, __u32 now)
 	}
 	if ((e->flags & (CT_REV | CT_SEEN)) == CT_REV)
 		f |= CT_SEEN;
-	if (unlikely((e->flags | f) != e->flags))
+	if (unlikely((e->flags | f) != e->flags)) {
+		if ((e->flags & (CT_COUNTED | CT_FIN | CT_RST)) == CT_COUNTED &&
+			(f & (CT_FIN | CT_RST)))
+			open_end(e);
 		e->flags |= f;
+	}
 }
 
 /* The live entry for this packet, or NULL. */

@@ -28,13 +28,26 @@ INLINE bool gc_stale(const struct ct_entry *e, __u8 proto)
 	return b && b->gen != e->be_gen;
 }
 
+INLINE void gc_count_open(const struct ct_entry *e)
+{
+	__u32 be = e->be;
+	if (likely((e->flags & (CT_COUNTED | CT_REV | CT_FIN | CT_RST)) != CT_COUNTED))
+		return;
+	struct xb_be *b = be_row(be);
+	struct xb_open *o = bpf_map_lookup_elem(&be_open, &be);
+	if (o && b && b->gen == e->be_gen)
+		o->seen++;
+}
+
 INLINE long gc_entry(void *map, const struct tuple *key, struct ct_entry *e, struct gc_run *g)
 {
 	struct tuple k = *key;
 	g->checked++;
 	bool expired = gc_expired(&k, e, g->now);
-	if (!expired && !gc_stale(e, k.proto))
+	if (!expired && !gc_stale(e, k.proto)) {
+		gc_count_open(e);
 		return 0;
+	}
 	g->expired += expired;
 	g->stale += !expired;
 	bpf_map_delete_elem(map, &k);

@@ -88,16 +88,9 @@ INLINE __u32 flow_hash(const struct tuple *t)
 	return h ^ h >> 16;
 }
 
-/* One try: 0, -DROP_STALE when the rows changed meanwhile, -DROP_NO_ENDPOINT when there is none. */
-INLINE int pick_once(struct choice *c, const struct tuple *t, bool local)
+/* The backend that a slot of lut names: 0, or -DROP_STALE when the rows changed meanwhile. */
+INLINE int lut_take(struct choice *c, __u32 slot)
 {
-	__u64 sel = local ? READ_ONCE(c->svc->sel_local.word) : READ_ONCE(c->svc->sel_cluster.word);
-	__u32 n = xb_sel_count(sel);
-	if (!n)
-		return -DROP_NO_ENDPOINT;
-	__u32 r = c->svc->flags & SVC_HASH ? flow_hash(t) : bpf_get_prandom_u32();
-	/* A multiply instead of a division: r/2^32 of n. */
-	__u32 slot = xb_sel_base(sel) + (__u32)((__u64)r * n >> 32);
 	struct xb_lut *l = bpf_map_lookup_elem(&lut, &slot);
 	if (!l)
 		return -DROP_STALE;
@@ -112,6 +105,40 @@ INLINE int pick_once(struct choice *c, const struct tuple *t, bool local)
 	if (READ_ONCE(b->gen) != got.gen || READ_ONCE(b->svc) != c->svc_idx)
 		return -DROP_STALE;
 	return 0;
+}
+
+/* Flows that the backend of a slot has open now. */
+INLINE __u32 open_flows(__u32 slot)
+{
+	struct xb_lut *l = bpf_map_lookup_elem(&lut, &slot);
+	if (!l)
+		return 0;
+	slot = l->be;
+	struct xb_open *o = bpf_map_lookup_elem(&be_open, &slot);
+	return o ? READ_ONCE(o->open) : 0;
+}
+
+/* A multiply instead of a division: r/2^32 of the run. */
+INLINE __u32 sel_slot(__u64 sel, __u32 r)
+{
+	return xb_sel_base(sel) + (__u32)((__u64)r * xb_sel_count(sel) >> 32);
+}
+
+/* One try: 0, -DROP_STALE, -DROP_NO_ENDPOINT when there is none. */
+INLINE int pick_once(struct choice *c, const struct tuple *t, bool local)
+{
+	__u64 sel = local ? READ_ONCE(c->svc->sel_local.word) : READ_ONCE(c->svc->sel_cluster.word);
+	if (!xb_sel_count(sel))
+		return -DROP_NO_ENDPOINT;
+	__u32 r = c->svc->flags & SVC_HASH ? flow_hash(t) : bpf_get_prandom_u32();
+	__u32 slot = sel_slot(sel, r);
+	/* The better of two (Mitzenmacher 2001) is nearly as good as the best of all. */
+	if (unlikely(c->svc->flags & SVC_LEAST)) {
+		__u32 other = sel_slot(sel, bpf_get_prandom_u32());
+		if (open_flows(other) < open_flows(slot))
+			slot = other;
+	}
+	return lut_take(c, slot);
 }
 
 INLINE int pick(struct choice *c, const struct pkt *p, bool external, __u32 now)
@@ -190,6 +217,11 @@ INLINE void be_count(const struct ct_entry *e, const struct pkt *p, bool new_flo
 	s->fwd_pkts++;
 	s->fwd_bytes += p->len;
 	s->conns += new_flow;
+	if (new_flow && unlikely(e->flags & CT_COUNTED)) {
+		struct xb_open *o = bpf_map_lookup_elem(&be_open, &be);
+		if (o)
+			__sync_fetch_and_add(&o->open, 1);
+	}
 }
 
 #endif

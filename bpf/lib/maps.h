@@ -28,6 +28,7 @@ MAP(svc4, HASH, BPF_F_NO_PREALLOC, struct xb4_fe_key, struct xb_fe, 65536);
 MAP(svc_tab, ARRAY, BPF_F_MMAPABLE, __u32, struct xb_svc, 65536);
 MAP(be_tab, ARRAY, BPF_F_MMAPABLE, __u32, struct xb_be, 65536);
 MAP(lut, ARRAY, BPF_F_MMAPABLE, __u32, struct xb_lut, 131072);
+MAP(be_open, ARRAY, BPF_F_MMAPABLE, __u32, struct xb_open, 65536);
 MAP(svc_info, HASH, BPF_F_NO_PREALLOC, __u32, struct xb_svc_info, 65536);
 MAP(ct4, HASH, BPF_F_NO_PREALLOC, struct xb4_tuple, struct xb4_ct, 262144);
 MAP(ctn4, LRU_HASH, 0, struct xb4_tuple, struct xb4_ct, 32768);

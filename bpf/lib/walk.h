@@ -50,7 +50,8 @@ GLOBAL int FAM(walk_new)(struct pkt *p, struct tuple *to, __u16 *flags, __u32 no
 		fwd.svc = c.svc_idx;
 		fwd.be = c.be_idx;
 		fwd.be_gen = c.be_gen;
-		fwd.flags = CT_HALF | (external ? CT_EXTERNAL : 0);
+		fwd.flags = CT_HALF | (external ? CT_EXTERNAL : 0) |
+			    (c.svc->flags & SVC_LEAST ? CT_COUNTED : 0);
 		fwd.iif = p->hook == HOOK_POD ? p->ifindex : 0;
 		flow_targets(p, &c, &fwd, &rev_iif);
 		r = ct_create(p, &fwd, rev_iif, p->hook == HOOK_HOST ? CT_TO_HOST : 0, now);

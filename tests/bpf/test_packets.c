@@ -2,6 +2,8 @@
  * Packets in, packets out: the walks of every hook. */
 #include "harness.h"
 
+#include "programmer.h"
+
 static const struct backend one_b[] = {{POD_B, 8080, true}};
 static const struct backend remote[] = {{POD_R, 8080, false}};
 
@@ -921,6 +923,56 @@ static void drops_are_counted(void **state)
 	assert_int_equal(stat_pkts(DROP_SPOOF), n + 1);
 }
 
+/* Least connections: the better of two, by counts that follow the flows and do not drift. */
+static void least_connections(void **state)
+{
+	(void)state;
+	struct backend two[2] = {{"10.244.2.1", 80, false}, {"10.244.2.2", 80, false}};
+	struct xb_open *open = (struct xb_open *)maps_mem(node.m, MAP_be_open) + 64;
+	struct programmer *p = NULL;
+	struct err e = {0};
+	struct xb_gc gc;
+	unsigned seen[2] = {0};
+	svc_put(1, VIP, 80, IPPROTO_TCP, FE_CLUSTER, SVC_LEAST, two, 2);
+	open[0] = (struct xb_open){.open = 1000};
+	open[1] = (struct xb_open){0};
+	for (uint16_t i = 0; i < 200; i++) {
+		struct packet k = tcp(.src = POD_A, .sport = (uint16_t)(2000 + i), .dst = VIP,
+			.dport = 80, .tcp_flags = F_SYN);
+		assert_int_equal(from_pod_a(&k), V_REDIRECT);
+		seen[k.b[ETH + 19] - 1]++;
+	}
+	/* the loaded one only when both looks fell on it: a quarter */
+	assert_in_range(seen[0], 15, 90);
+	assert_int_equal(open[0].open, 1000 + seen[0]);
+	assert_int_equal(open[1].open, seen[1]);
+	/* a client's end counts down, once */
+	for (int i = 0; i < 2; i++) {
+		struct packet k = tcp(.src = POD_A, .sport = 2000, .dst = VIP, .dport = 80,
+			.tcp_flags = F_FIN | F_ACK);
+		assert_int_equal(from_pod_a(&k), V_REDIRECT);
+	}
+	assert_int_equal(open[0].open + open[1].open, 1000 + 199);
+	/* the sweep finds the truth, again and again */
+	assert_int_equal(programmer_new(node.m, NULL, &p, &e), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(programmer_sweep(p, &gc), 0);
+		assert_int_equal(open[0].open + open[1].open, 199);
+		assert_in_range(open[0].open, seen[0] - 1, seen[0]);
+	}
+	programmer_free(p);
+	/* and now they even out (the programmer has cleared a row that it does not know) */
+	svc_put(1, VIP, 80, IPPROTO_TCP, FE_CLUSTER, SVC_LEAST, two, 2);
+	for (uint16_t i = 0; i < 400; i++) {
+		struct packet k = tcp(.src = POD_A, .sport = (uint16_t)(4000 + i), .dst = VIP,
+			.dport = 80, .tcp_flags = F_SYN);
+		assert_int_equal(from_pod_a(&k), V_REDIRECT);
+	}
+	assert_in_range(open[0].open, 280, 319);
+	assert_in_range(open[1].open, 280, 319);
+	open[0] = open[1] = (struct xb_open){0};
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup(fn, node_reset)
@@ -929,12 +981,12 @@ int main(void)
 		T(no_endpoint_icmp), T(unknown_port_of_service_range), T(spoofed),
 		T(clusterip_remote), T(clusterip_to_other_node), T(nodeport_local),
 		T(nodeport_remote), T(nodeport_on_other_address), T(traffic_policy_local),
-		T(spread_and_affinity), T(same_flow_same_backend), T(tuple_reuse), T(reply_clash),
-		T(direct_clash), T(direct_after_close), T(left_behind_reply_tuple),
-		T(icmp_error_inner), T(icmp_error_snat), T(fragments), T(fragment_checksum),
-		T(ip_options), T(ttl_used_up), T(source_ranges), T(host_to_service),
-		T(host_to_external_address), T(host_network_backend), T(direct_to_pod),
-		T(not_ours_unchanged), T(truncated), T(random_packets), T(drops_are_counted),
-		T(sweeps)};
+		T(spread_and_affinity), T(least_connections), T(same_flow_same_backend),
+		T(tuple_reuse), T(reply_clash), T(direct_clash), T(direct_after_close),
+		T(left_behind_reply_tuple), T(icmp_error_inner), T(icmp_error_snat), T(fragments),
+		T(fragment_checksum), T(ip_options), T(ttl_used_up), T(source_ranges),
+		T(host_to_service), T(host_to_external_address), T(host_network_backend),
+		T(direct_to_pod), T(not_ours_unchanged), T(truncated), T(random_packets),
+		T(drops_are_counted), T(sweeps)};
 	return cmocka_run_group_tests_name("packets", tests, node_setup, node_teardown);
 }

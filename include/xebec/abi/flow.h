@@ -33,6 +33,7 @@ enum xb_ct_flag {
 	CT_TO_HOST = 1 << 6,  /* reply goes to a socket of the node itself */
 	CT_HALF = 1 << 7,     /* SYN only or one-way: lives in ctn */
 	CT_EXTERNAL = 1 << 8, /* entered through the uplink */
+	CT_COUNTED = 1 << 14, /* one of its backend's open flows (be_open) */
 };
 
 /* One direction of a tracked flow: the tuple that the packet gets. The other direction's key is

@@ -105,6 +105,12 @@ struct xb_be { /* rows are stable while the endpoint lives; addr: IPv4 in the fi
 };
 _Static_assert(sizeof(struct xb_be) == 32, "be");
 
+/* be_open, by backend: flows that are open now, of services that choose by it. Counted up by new
+ * flows and down by their ends; every sweep counts anew in `seen`, so nothing drifts. */
+struct xb_open {
+	__u32 open, seen;
+};
+
 struct xb_ep {
 	__u32 ifindex; /* host side of its veth */
 	__u8 mac[6];   /* pod side */
