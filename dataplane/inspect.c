@@ -141,14 +141,38 @@ static char **frontends_of(struct maps *m, uint32_t n)
 
 static void flags_text(uint16_t f, char out[static 64])
 {
-	(void)snprintf(out, 64, "%s%s%s%s%s", f & SVC_ETP_LOCAL ? "ext-local " : "",
+	(void)snprintf(out, 64, "%s%s%s%s%s%s", f & SVC_ETP_LOCAL ? "ext-local " : "",
 		f & SVC_ITP_LOCAL ? "int-local " : "", f & SVC_AFFINITY ? "affinity " : "",
-		f & SVC_HASH ? "hash " : "", f & SVC_SRC_RANGE ? "src-ranges " : "");
+		f & SVC_HASH ? "maglev " : "", f & SVC_LEAST ? "least-conn " : "",
+		f & SVC_SRC_RANGE ? "src-ranges " : "");
 	size_t n = strlen(out);
 	if (n)
 		out[n - 1] = 0;
 	else
 		(void)snprintf(out, 64, "-");
+}
+
+static int id_cmp(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* How many backends a run of choices names: tables repeat them. */
+static uint64_t run_backends(struct maps *m, uint64_t sel)
+{
+	const struct xb_lut *lut = maps_mem(m, MAP_lut);
+	uint32_t base = xb_sel_base(sel), n = xb_sel_count(sel);
+	AUTO_FREE uint32_t *ids = calloc(n + 1, sizeof *ids);
+	uint64_t found = 0;
+	if (!ids || base + n > maps_max(m, MAP_lut))
+		return 0;
+	for (uint32_t i = 0; i < n; i++)
+		ids[i] = lut[base + i].be;
+	qsort(ids, n, sizeof *ids, id_cmp);
+	for (uint32_t i = 0; i < n; i++)
+		found += i == 0 || ids[i] != ids[i - 1];
+	return found;
 }
 
 static void service_row(
@@ -166,8 +190,8 @@ static void service_row(
 		time_rfc3339_micro((int64_t)info.programmed_ns, when);
 	put_str(row, "service", info.name);
 	put_str(row, "frontends", fes);
-	put_int(row, "endpoints", xb_sel_count(s->sel_cluster.word));
-	put_int(row, "local", xb_sel_count(s->sel_local.word));
+	put_int(row, "endpoints", run_backends(m, s->sel_cluster.word));
+	put_int(row, "local", run_backends(m, s->sel_local.word));
 	put_str(row, "options", text);
 	put_int(row, "connections", st[0]);
 	put_int(row, "refused", st[1]);
@@ -190,6 +214,12 @@ static int list_services(struct maps *m, const char *node, json_t *rows)
 		free(fes[i]);
 	}
 	return 0;
+}
+
+static uint32_t open_of(struct maps *m, uint32_t be)
+{
+	const struct xb_open *o = maps_mem(m, MAP_be_open);
+	return be < maps_max(m, MAP_be_open) ? o[be].open : 0;
 }
 
 static int list_backends(struct maps *m, const char *node, json_t *rows)
@@ -220,6 +250,7 @@ static int list_backends(struct maps *m, const char *node, json_t *rows)
 					     : "not ready");
 		put_str(row, "where", b->flags & BE_LOCAL ? "local" : "remote");
 		put_int(row, "connections", st[4]);
+		put_int(row, "open", open_of(m, i)); /* of services that choose by it */
 		put_int(row, "packetsIn", st[0]);
 		put_int(row, "bytesIn", st[1]);
 		put_int(row, "packetsOut", st[2]);

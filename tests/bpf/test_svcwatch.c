@@ -229,9 +229,38 @@ static void expired(void **state)
 	stop(&a);
 }
 
+/* A Service whose endpoints are those of others: it follows them, and its weights. */
+static void split_follows(void **state)
+{
+	(void)state;
+#define SPLIT(rv, parts)                                                                           \
+	"{" META("web", rv,                                                                        \
+		",\"annotations\":{\"xebec.io/split\":\"" parts                                    \
+		"\"}") ",\"spec\":{\"clusterIPs\":[\"10.96.1.7\"],\"ports\":[{\"port\":80}]}}"
+	struct api a = {.list = {SPLIT("5", "v1=100,v2=0") "," SERVICE("v1", "10.96.1.8", "5"),
+				SLICE("v1", "6", EP(POD_B)) "," SLICE("v2", "6", EP(POD_R)), ""}};
+	start(&a);
+	RUN_UNTIL(&a, a.synced && a.watch[SERVICES] && a.watch[SLICES]);
+	assert_string_equal(goes("10.96.1.7"), POD_B);
+	assert_string_equal(goes("10.96.1.8"), POD_B);
+	push(&a, SERVICES, "MODIFIED", SPLIT("11", "v1=0,v2=100"));
+	RUN_UNTIL(&a, GOES("10.96.1.7", POD_R));
+	push(&a, SLICES, "MODIFIED", SLICE("v2", "12", ""));
+	RUN_UNTIL(&a, GOES("10.96.1.7", "refused"));
+	push(&a, SLICES, "MODIFIED", SLICE("v2", "13", EP("10.244.2.21")));
+	RUN_UNTIL(&a, GOES("10.96.1.7", "10.244.2.21"));
+	assert_string_equal(goes("10.96.1.8"), POD_B);
+	push(&a, SERVICES, "DELETED", SPLIT("14", "v1=0,v2=100"));
+	RUN_UNTIL(&a, GOES("10.96.1.7", "no service"));
+	push(&a, SLICES, "MODIFIED", SLICE("v2", "15", EP(POD_R)));
+	push(&a, SERVICES, "DELETED", SERVICE("v1", "10.96.1.8", "16"));
+	RUN_UNTIL(&a, GOES("10.96.1.8", "no service"));
+	stop(&a);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(events), cmocka_unit_test(restart), cmocka_unit_test(expired)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(events), cmocka_unit_test(restart),
+		cmocka_unit_test(expired), cmocka_unit_test(split_follows)};
 	return cmocka_run_group_tests_name("svcwatch", tests, node_setup, node_teardown);
 }

@@ -325,6 +325,87 @@ static void rules(void **state)
 	}
 }
 
+#define NOTE(note) "{\"metadata\":{\"annotations\":{" note "}},\"spec\":{" VIP PORT80 "}}"
+
+/* Slots of the first row that name the backend 10.244.x.y. */
+static size_t slots_of(const struct fixture *f, uint8_t x, uint8_t y)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < f->rows->n_cluster; i++) {
+		const uint8_t *b = f->rows->bes[f->rows->cluster[i]].ip.b;
+		n += b[2] == x && b[3] == y;
+	}
+	return n;
+}
+
+static void balance(void **state)
+{
+	(void)state;
+	struct fixture f;
+	compile(&f, NOTE("\"xebec.io/balance\":\"maglev\""), BOTH);
+	assert_int_equal(f.rows->flags, SVC_HASH);
+	assert_int_equal(f.rows->n_cluster, 251);
+	assert_in_range(slots_of(&f, 1, 1), 125, 126);
+	assert_int_equal(f.rows->n_local, 251); /* a table of its own, of one backend */
+	assert_int_equal(f.rows->n_bes, 2);
+	done(&f);
+	compile(&f, NOTE("\"xebec.io/balance\":\"least-conn\""), BOTH);
+	assert_int_equal(f.rows->flags, SVC_LEAST);
+	assert_int_equal(f.rows->n_cluster, 2);
+	done(&f);
+	static const char *const plain[] = {"random", "", "nonsense"};
+	for (size_t i = 0; i < ARRAY_LEN(plain); i++) {
+		char svc[256];
+		(void)snprintf(svc, sizeof svc,
+			"{\"metadata\":{\"annotations\":{\"xebec.io/"
+			"balance\":\"%s\"}},\"spec\":{" VIP PORT80 "}}",
+			plain[i]);
+		compile(&f, svc, BOTH);
+		assert_int_equal(f.rows->flags, 0);
+		assert_int_equal(f.rows->n_cluster, 2);
+		done(&f);
+	}
+}
+
+/* A share belongs to the part, however many endpoints it has. */
+static void split(void **state)
+{
+	(void)state;
+	struct fixture f = {0};
+	const struct where me = {.node = STR("n1")};
+	f.svc = svc_spec_new(json(NOTE("\"xebec.io/split\":\"v1=90,v2=10,v3=0\"")));
+	assert_int_equal(f.svc->n_parts, 3);
+	f.slices[0] = slice_spec_new(json(SLICE(EP("10.244.1.1", "n1", READY) "," EP(
+		"10.244.1.2", "n2", READY) "," EP("10.244.1.3", "n2", READY))));
+	f.slices[1] = slice_spec_new(json(SLICE(EP("10.244.2.1", "n2", READY))));
+	f.slices[2] = slice_spec_new(json(SLICE(EP("10.244.3.1", "n2", READY))));
+	f.n_slices = 3;
+	for (uint32_t i = 0; i < 3; i++)
+		f.slices[i]->part = i;
+	f.n = compile_service("default", "web", f.svc, (const struct slice_spec *const *)f.slices,
+		3, &me, &f.mem, &f.rows);
+	assert_int_equal(f.n, 1);
+	assert_int_equal(f.rows->n_cluster, 1024);
+	for (uint8_t i = 1; i <= 3; i++)
+		assert_in_range(slots_of(&f, 1, i), 306, 309); /* 30 % each */
+	assert_in_range(slots_of(&f, 2, 1), 101, 104);
+	assert_int_equal(slots_of(&f, 3, 1), 0);
+	assert_int_equal(f.rows->n_bes, 5); /* all keep their rows: open connections */
+	done(&f);
+	static const char *const bad[] = {"v1", "v1=", "=5", "v1=x", "v1=1;v2=2", "v1=-1"};
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		char svc[256];
+		(void)snprintf(svc, sizeof svc,
+			"{\"metadata\":{\"annotations\":{\"xebec.io/split\":\"%s\"}},\"spec\":{" VIP
+				PORT80 "}}",
+			bad[i]);
+		compile(&f, svc, BOTH);
+		assert_int_equal(f.svc->n_parts, 0);
+		assert_int_equal(f.rows->n_cluster, 2);
+		done(&f);
+	}
+}
+
 /* Where node ports answer when not everywhere, and what belongs to which family. */
 static void node_port_addresses(void **state)
 {
@@ -433,7 +514,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(plain), cmocka_unit_test(terminating),
 		cmocka_unit_test(frontends), cmocka_unit_test(nothing_to_program),
-		cmocka_unit_test(duplicates), cmocka_unit_test(topology), cmocka_unit_test(rules),
+		cmocka_unit_test(duplicates), cmocka_unit_test(topology), cmocka_unit_test(balance),
+		cmocka_unit_test(split), cmocka_unit_test(rules),
 		cmocka_unit_test(node_port_addresses), cmocka_unit_test(local_ready),
 		cmocka_unit_test(longest_name), cmocka_unit_test(addresses)};
 	return cmocka_run_group_tests_name("compile", tests, NULL, NULL);
