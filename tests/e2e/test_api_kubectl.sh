@@ -65,6 +65,44 @@ server_apply_conflict() {
 	deployment 7 a:2 | k apply --server-side --field-manager=other -f - 2>&1 | grep -qi 'conflict'
 }
 pages() { [ "$(k get cm --chunk-size=1 -o name | wc -l)" -ge 2 ]; }
+definition() { # one custom kind for a version of kubectl: $1 its group
+	cat <<Y
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: crontabs.$1}
+spec:
+  group: $1
+  scope: Namespaced
+  names: {plural: crontabs, singular: crontab, kind: CronTab, shortNames: [ct]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    subresources: {status: {}, scale: {specReplicasPath: .spec.replicas, statusReplicasPath: .status.replicas}}
+    additionalPrinterColumns:
+    - {name: Spec, type: string, jsonPath: .spec.cronSpec}
+    - {name: Ready, type: string, jsonPath: '.status.conditions[?(@.type=="Ready")].status'}
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            required: [cronSpec]
+            properties:
+              cronSpec: {type: string, description: When it runs.}
+              replicas: {type: integer, maximum: 9, default: 1}
+          status:
+            type: object
+            properties:
+              replicas: {type: integer}
+              conditions: {type: array, items: {type: object, properties: {type: {type: string}, status: {type: string}}}}
+Y
+}
+apply_definition() { definition "$1" | k apply -f -; }
+crontab() { printf 'apiVersion: %s/v1\nkind: CronTab\nmetadata: {name: one}\nspec: {cronSpec: "* * *"%s}\n' "$1" "$2"; }
+apply_crontab() { crontab "$@" | k apply -f - 2>&1; }
+served() { k get "crontabs.$1" >/dev/null 2>&1; }
 gone() { ! k get "$@" 2>/dev/null; }
 
 for K in "${versions[@]}"; do
@@ -113,6 +151,24 @@ for K in "${versions[@]}"; do
 	check "$v: events" k get events
 	check "$v: dry run stores nothing" k create cm dry --from-literal=x=1 --dry-run=server
 	check "$v: nothing was stored" gone cm dry
+	g=$ns.example.com
+	check "$v: apply a definition" says created apply_definition "$g"
+	check "$v: it is established" k wait --for=condition=Established "crd/crontabs.$g" --timeout=10s
+	check "$v: its kind is served" within 10 served "$g"
+	check "$v: apply a custom resource" says created apply_crontab "$g" ''
+	check "$v: applied again it is unchanged" says unchanged apply_crontab "$g" ''
+	check "$v: a default was set" same 1 k get "crontabs.$g" one -o 'jsonpath={.spec.replicas}'
+	check "$v: its schema is enforced" says 'less than or equal to 9' apply_crontab "$g" ', replicas: 10'
+	check "$v: an unknown field of it is named" says 'unknown field "spec.zz"' apply_crontab "$g" ', zz: 10'
+	check "$v: its columns are printed" says 'NAME +SPEC +READY' k get "crontabs.$g"
+	check "$v: explain it" says 'When it runs' k explain crontab.spec.cronSpec --api-version="$g/v1"
+	check "$v: scale it" k scale "crontabs.$g/one" --replicas=3
+	check "$v: edit it" env KUBE_EDITOR='sed -i s/replicas:.*/replicas:\ 4/' timeout 30 "$K" -n "$ns" edit "crontabs.$g" one
+	check "$v: it was edited" same 4 k get "crontabs.$g" one -o 'jsonpath={.spec.replicas}'
+	check "$v: patch it" k patch "crontabs.$g" one --type merge -p '{"metadata":{"labels":{"a":"b"}}}'
+	check "$v: server-side apply it" says applied eval 'crontab "$g" "" | k apply --server-side --force-conflicts -f - 2>&1'
+	check "$v: delete the definition with its objects" k delete crd "crontabs.$g" --timeout=20s
+	check "$v: its kind has gone" eval '! served "$g"'
 	check "$v: delete waits until it is gone" k delete deployment web typed
 	check "$v: not found is said" says 'NotFound' k get deployment web
 	check "$v: delete by label" k delete cm -l tier=x
