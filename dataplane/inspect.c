@@ -216,6 +216,15 @@ static int list_services(struct maps *m, const char *node, json_t *rows)
 	return 0;
 }
 
+static const char *be_addr(const struct xb_be *b, char out[static 64])
+{
+	char ip[INET6_ADDRSTRLEN];
+	if (!inet_ntop(b->flags & BE_V6 ? AF_INET6 : AF_INET, b->addr, ip, sizeof ip))
+		ip[0] = 0;
+	(void)snprintf(out, 64, b->flags & BE_V6 ? "[%s]:%u" : "%s:%u", ip, b->port);
+	return out;
+}
+
 static uint32_t open_of(struct maps *m, uint32_t be)
 {
 	const struct xb_open *o = maps_mem(m, MAP_be_open);
@@ -236,14 +245,7 @@ static int list_backends(struct maps *m, const char *node, json_t *rows)
 		svc_name(m, b->svc, &info);
 		percpu_sum(maps_fd(m, MAP_be_st), i, st, ARRAY_LEN(st));
 		put_str(row, "service", info.name);
-		if (b->flags & BE_V6) {
-			char ip[INET6_ADDRSTRLEN];
-			(void)inet_ntop(AF_INET6, b->addr, ip, sizeof ip);
-			(void)snprintf(text, sizeof text, "[%s]:%u", ip, b->port);
-		} else {
-			(void)addr4(b->addr, b->port, text);
-		}
-		put_str(row, "backend", text);
+		put_str(row, "backend", be_addr(b, text));
 		put_str(row, "state",
 			b->flags & BE_READY  ? "ready"
 			: b->flags & BE_TERM ? "terminating"
@@ -509,6 +511,72 @@ static void metrics_programmer(const struct programmer *p, struct buf *b)
 	buf_addf(b, "xebec_dataplane_connections %u\n", s.last_gc.checked);
 }
 
+/* Series for at most so many service ports and backends: the rest is in `xebec lb`. */
+#define METRICS_MAX 1000
+
+struct sample { /* of one service port or backend: read once, written to several series */
+	struct xb_svc_info info;
+	char backend[64];
+	uint64_t st[6];
+};
+struct series {
+	const char *name, *help;
+};
+
+static void series_add(
+	struct buf *b, const struct series *rows, size_t n_rows, const struct sample *v, size_t n)
+{
+	for (size_t k = 0; k < n_rows; k++) {
+		metric_head(b, rows[k].name, "counter", rows[k].help);
+		for (size_t i = 0; i < n; i++) {
+			buf_addf(b, "%s{service=", rows[k].name);
+			buf_add_json_str(b, str_of(v[i].info.name));
+			if (v[i].backend[0])
+				buf_addf(b, ",backend=\"%s\"", v[i].backend);
+			buf_addf(b, "} %lu\n", v[i].st[k]);
+		}
+	}
+}
+
+static void metrics_services(struct maps *m, struct sample *v, struct buf *b)
+{
+	static const struct series rows[] = {
+		{"xebec_service_connections_total", "New connections, by service port."},
+		{"xebec_service_refused_total", "Connections refused for want of endpoints."},
+		{"xebec_service_dropped_total", "Connections dropped, for whatever reason."}};
+	uint32_t key, *prev = NULL;
+	size_t n = 0;
+	for (; n < METRICS_MAX && bpf_map_get_next_key(maps_fd(m, MAP_svc_info), prev, &key) == 0;
+		prev = &key, n++) {
+		v[n].backend[0] = 0;
+		svc_name(m, key, &v[n].info);
+		percpu_sum(maps_fd(m, MAP_svc_st), key, v[n].st, sizeof(struct xb_svc_st) / 8);
+	}
+	series_add(b, rows, ARRAY_LEN(rows), v, n);
+}
+
+static void metrics_backends(struct maps *m, struct sample *v, struct buf *b)
+{
+	static const struct series rows[] = {
+		{"xebec_backend_packets_in_total", "Packets to the backend."},
+		{"xebec_backend_bytes_in_total", "Bytes to the backend."},
+		{"xebec_backend_packets_out_total", "Packets of the backend."},
+		{"xebec_backend_bytes_out_total", "Bytes of the backend."},
+		{"xebec_backend_connections_total", "Connections given to the backend."},
+		{"xebec_backend_resets_total", "Resets that the backend sent."}};
+	const struct xb_be *be = maps_mem(m, MAP_be_tab);
+	size_t n = 0;
+	for (uint32_t i = 1; i < maps_max(m, MAP_be_tab) && n < METRICS_MAX; i++) {
+		if (!(be[i].flags & BE_USED))
+			continue;
+		svc_name(m, be[i].svc, &v[n].info);
+		(void)be_addr(&be[i], v[n].backend);
+		percpu_sum(maps_fd(m, MAP_be_st), i, v[n].st, sizeof(struct xb_be_st) / 8);
+		n++;
+	}
+	series_add(b, rows, ARRAY_LEN(rows), v, n);
+}
+
 void inspect_metrics(struct maps *m, const struct programmer *p, struct buf *b)
 {
 	uint64_t st[2];
@@ -524,6 +592,11 @@ void inspect_metrics(struct maps *m, const struct programmer *p, struct buf *b)
 		percpu_sum(maps_fd(m, MAP_stat), i, st, 2);
 		buf_addf(b, "xebec_dataplane_events_total{kind=\"%s\"} %lu\n", count_names[i],
 			st[0]);
+	}
+	AUTO_FREE struct sample *v = calloc(METRICS_MAX, sizeof *v);
+	if (v) {
+		metrics_services(m, v, b);
+		metrics_backends(m, v, b);
 	}
 	if (p)
 		metrics_programmer(p, b);

@@ -9,7 +9,8 @@
 #include "roles/roles.h"
 
 struct options {
-	const char *what, *node, *root;
+	const char *what, *node, *root, *ns, *service;
+	const char *wrong; /* the first argument that makes no sense */
 	bool json, follow, bad, help;
 };
 
@@ -30,6 +31,12 @@ static struct options options_parse(int argc, char **argv)
 			o.node = next, i++;
 		else if (strcmp(a, "--pin-root") == 0 && next)
 			o.root = next, i++;
+		else if ((strcmp(a, "--namespace") == 0 || strcmp(a, "-n") == 0) && next)
+			o.ns = next, i++;
+		else if (strcmp(a, "--service") == 0 && next)
+			o.service = next, i++;
+		else if (a[0] == '-' && !o.wrong)
+			o.wrong = a, o.bad = true;
 		else if (a[0] != '-' && !o.what)
 			o.what = a;
 		else
@@ -88,6 +95,26 @@ static int no_nodes(const struct options *o)
 	return 1;
 }
 
+/* Rows that name a service ("ns/name:port/PROTO") pass when it is the one asked for. */
+static bool row_wanted(const struct options *o, const json_t *row)
+{
+	const char *name = json_string_value(json_object_get(row, "service"));
+	size_t ns = o->ns ? strlen(o->ns) : 0, svc = o->service ? strlen(o->service) : 0;
+	const char *slash = name ? strchr(name, '/') : NULL;
+	if (!o->ns && !o->service)
+		return true;
+	if (!slash || (o->ns && ((size_t)(slash - name) != ns || strncmp(name, o->ns, ns) != 0)))
+		return false;
+	return !o->service || (strncmp(slash + 1, o->service, svc) == 0 && slash[1 + svc] == ':');
+}
+
+static void rows_filter(const struct options *o, json_t *rows)
+{
+	for (size_t i = json_array_size(rows); i > 0; i--)
+		if (!row_wanted(o, json_array_get(rows, i - 1)))
+			(void)json_array_remove(rows, i - 1);
+}
+
 static int list_print(const struct options *o)
 {
 	AUTO_JSON json_t *rows = json_array();
@@ -96,6 +123,7 @@ static int list_print(const struct options *o)
 		return no_nodes(o);
 	if (l.r)
 		return 1;
+	rows_filter(o, rows);
 	if (o->json)
 		(void)(json_dumpf(rows, stdout, JSON_INDENT(2)), putchar('\n'));
 	else
@@ -112,7 +140,13 @@ int role_lb(int argc, char **argv)
 	if (known && !o.bad && !o.help)
 		return list_print(&o);
 	FILE *out = o.help ? stdout : stderr;
-	(void)fprintf(out, "usage: xebec lb WHAT [--node NAME] [-o json]\n\nWHAT:");
+	if (!o.help && o.wrong)
+		(void)fprintf(out, "xebec lb: unknown option '%s', or no value for it\n", o.wrong);
+	else if (!o.help && o.what && !known)
+		(void)fprintf(out, "xebec lb: there is no listing '%s'\n", o.what);
+	(void)fprintf(out,
+		"usage: xebec lb WHAT [--node NAME] [--namespace NS] [--service NAME] [-o "
+		"json]\n\nWHAT:");
 	for (const char *const *n = inspect_names(); *n; n++)
 		(void)fprintf(out, " %s", *n);
 	(void)fprintf(out, "\n");

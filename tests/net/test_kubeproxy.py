@@ -158,9 +158,24 @@ def healthy():
 def metrics():
     text = get("n1", 10249, "/metrics")[1]
     for name in ("kubeproxy_sync_proxy_rules_last_timestamp_seconds ", "kubeproxy_sync_proxy_rules_duration_seconds_count ",
-                 "kubeproxy_network_programming_duration_seconds_bucket", "xebec_dataplane_publish_latency_seconds_count"):
+                 "kubeproxy_network_programming_duration_seconds_bucket", "xebec_dataplane_publish_latency_seconds_count",
+                 'xebec_service_connections_total{service="default/both:p/TCP"} ',
+                 f'xebec_backend_bytes_in_total{{service="default/both:p/TCP",backend="{C}:8080"}} '):
         if name not in text:
             return f"no {name}"
+
+
+def listing():
+    def lb(*args):
+        return json.loads(subprocess.run([XEBEC, "lb", *args, "-o", "json", "--node", "n1", "--pin-root", lab.bpffs],
+                                         capture_output=True, text=True, check=True).stdout)
+    rows = lb("services", "--service", "both")
+    if {r["service"] for r in rows} != {"default/both:p/TCP", "default/both:u/UDP"}:
+        return f"{rows}"
+    want = kubectl("get", "service", "both", "-o", "jsonpath={.metadata.resourceVersion}")
+    if any(r["resourceVersion"] != int(want) or r["endpoints"] != 2 or r["connections"] < 1 for r in rows):
+        return f"{rows}, resourceVersion {want}"
+    return None if lb("backends", "--namespace", "none") == [] else "another namespace"
 
 
 def health_ports():
@@ -232,6 +247,7 @@ try:
     tap.check("node port on an address that the node gets later",
               lambda: until(lambda: expect("client", "172.31.99.50", ["c"], port=30080)))
     tap.check("kube-proxy's metrics on 10249", metrics)
+    tap.check("xebec lb: by service, with the resourceVersion programmed", listing)
     tap.check("health check ports follow the endpoints", health_ports)
     tap.check("the API goes, changes, comes back", api_gone)
     tap.check("agent killed and started again: connection kept", restart)
