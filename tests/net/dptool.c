@@ -80,7 +80,7 @@ static int do_set(struct maps *m, struct sock *s, char **a)
 		return fail(&e);
 	if (s)
 		programmer_on_gone(p, on_gone, s);
-	if (file_read(a[1], 1 << 20, &text))
+	if (file_read(a[1], 64 << 20, &text))
 		return 1;
 	jv_each (it, jv_of(buf_str(&text)))
 		if (set_one(p, a[0], it.v))
