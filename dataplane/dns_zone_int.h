@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The zone's index, shared by what fills it (dns_zone.c) and what reads it (dns_answer.c). */
+#ifndef XEBEC_DATAPLANE_DNS_ZONE_INT_H
+#define XEBEC_DATAPLANE_DNS_ZONE_INT_H
+
+#include "compile.h"
+#include "dns_zone.h"
+#include "xebec/base/htab.h"
+#include "xebec/base/list.h"
+
+enum { TTL_SERVICE = 30, TTL_ENDPOINT = 5, TTL_NEGATIVE = 5, TTL_SCHEMA = 28800 };
+
+struct dns_port {
+	char name[16]; /* IANA_SVC_NAME: at most 15 */
+	uint16_t port;
+	uint8_t proto;
+};
+struct dns_endpoint { /* ready ones only */
+	struct ip ip;
+	char name[64]; /* its host name, or its address with dashes */
+	const struct dns_port *ports;
+	size_t n_ports;
+};
+struct dns_endpoints {
+	struct dns_endpoint *v; /* by address */
+	size_t n;
+	struct arena mem;
+};
+struct dns_slice {
+	char *name;
+	struct jv v;
+	void *hold;
+};
+/* One Service name; there while there is a Service or a slice. */
+struct dns_service {
+	struct list dirty; /* in dns_zone.dirty, or empty */
+	char *ns, *name;
+	bool there, headless, not_ready_too;
+	struct dns_name *external; /* ExternalName */
+	struct ip ips[4];
+	size_t n_ips, n_ports, n_slices;
+	struct dns_port *ports;
+	struct dns_slice *slices;
+	struct dns_endpoints eps; /* of headless ones; of others they are read when asked for */
+};
+struct dns_space {
+	bool there;
+	size_t n_services;
+};
+/* Who has an address. */
+struct dns_owner {
+	struct dns_service **v;
+	size_t n;
+};
+struct dns_zone {
+	struct dns_zone_config c;
+	struct dns_name domain, primary, mail;
+	struct ip dns_ip, nets[2];
+	unsigned prefixes[2];
+	size_t n_nets;
+	struct htab *services;	/* "ns/name" */
+	struct htab *spaces;	/* namespace */
+	struct htab *addresses; /* family and address */
+	size_t n_services;
+	struct list dirty;
+};
+
+/* Which addresses an endpoint name or a port has: reads the slices. */
+int dns_endpoints_read(const struct dns_service *s, struct dns_endpoints *ret);
+int dns_zone_flush(struct dns_zone *z); /* brings what is dirty up to date */
+static inline struct str dns_ip_key(const struct ip *ip)
+{
+	return (struct str){.p = (const char *)ip, .n = sizeof *ip};
+}
+
+#endif
