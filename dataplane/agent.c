@@ -6,6 +6,7 @@
 #include <string.h>
 #include "agent.h"
 #include "cni.h"
+#include "dns.h"
 #include "host.h"
 #include "hostwatch.h"
 #include "inspect.h"
@@ -25,6 +26,7 @@ struct agent {
 	struct cni cni;
 	struct noderoutes *routes;
 	struct svcwatch *services;
+	struct dns *dns;      /* NULL: none is served */
 	struct sock *sockets; /* NULL: tc_host does it all */
 	struct health *health;
 	struct hostwatch *hostwatch;
@@ -164,6 +166,8 @@ static void metrics_request(void *srv, struct http_exchange *x)
 		buf_addf(&out, "# TYPE xebec_pod_addresses gauge\nxebec_pod_addresses %zu\n",
 			ipam_len(a->cni.ipam));
 	inspect_metrics(a->maps, svcwatch_programmer(a->services), &out);
+	if (a->dns)
+		dns_metrics(a->dns, &out);
 	svcwatch_stats(a->services, &stats);
 	kpmetrics_add(&stats, &counts, &out);
 	http_reply(x, 200, "text/plain; version=0.0.4", buf_str(&out), NULL, 0);
@@ -249,6 +253,13 @@ static void on_addresses(void *arg, const struct ip *ips, size_t n)
 	svcwatch_nodeport_addresses(a->services, pass, k);
 }
 
+static void on_services_synced(void *arg)
+{
+	struct agent *a = arg;
+	if (a->dns)
+		dns_synced(a->dns);
+}
+
 static int watches_start(struct agent *a, struct err *e)
 {
 	struct noderoutes_config nc = {.client = a->cfg.client,
@@ -262,7 +273,9 @@ static int watches_start(struct agent *a, struct err *e)
 	struct svcwatch_config sc = {.client = a->cfg.client,
 		.maps = a->maps,
 		.node = a->cfg.node_name,
-		.health = a->health};
+		.health = a->health,
+		.on_synced = on_services_synced,
+		.arg = a};
 	if (r == 0 && !a->cfg.services_only)
 		r = noderoutes_start(&nc, &a->routes, e);
 	struct hostwatch_config wc = {.loop = a->cfg.loop,
@@ -298,6 +311,23 @@ static void sockets_start(struct agent *a)
 		programmer_on_gone(svcwatch_programmer(a->services), on_gone, a->sockets);
 }
 
+static int names_start(struct agent *a, struct err *e)
+{
+	const struct dns_config c = {.loop = a->cfg.loop,
+		.client = a->cfg.client,
+		.slices = svcwatch_slices(a->services),
+		.nodes = svcwatch_nodes(a->services),
+		.node_name = a->cfg.node_name,
+		.node_ip = a->cfg.node_ip,
+		.domain = a->cfg.cluster_domain,
+		.cluster_dns = a->cfg.cluster_dns,
+		.service_cidr = a->cfg.service_cidr,
+		.cluster_cidr = a->cfg.cluster_cidr,
+		.upstream = a->cfg.dns_upstream,
+		.resolv_conf = a->cfg.resolv_conf};
+	return a->cfg.cluster_dns ? dns_start(&c, &a->dns, e) : 0;
+}
+
 int agent_start(const struct agent_config *c, struct agent **ret, struct err *e)
 {
 	struct agent *a = calloc(1, sizeof(*a));
@@ -311,6 +341,8 @@ int agent_start(const struct agent_config *c, struct agent **ret, struct err *e)
 		r = cni_serve(a, e);
 	if (r == 0)
 		r = watches_start(a, e);
+	if (r == 0)
+		r = names_start(a, e);
 	if (r == 0)
 		sockets_start(a);
 	if (r == 0)
@@ -331,6 +363,7 @@ void agent_free(struct agent *a)
 	httpd_free(a->cni_server);
 	hostwatch_free(a->hostwatch);
 	svcwatch_free(a->services);
+	dns_free(a->dns);
 	sock_free(a->sockets);
 	health_free(a->health);
 	noderoutes_free(a->routes);

@@ -30,7 +30,11 @@ struct agent_config {
 	const char *health_addr;  /* "0.0.0.0:10256"; NULL = none */
 	/* kube-proxy's part alone: another plugin connects the pods; data_dir, run_dir unused. */
 	bool services_only;
-	const char *nodeport_addresses;	     /* see nodeport_address(); NULL = all */
+	const char *cluster_dns;	/* the name service is served to pods at; NULL = none is */
+	const char *cluster_domain;	/* NULL = cluster.local */
+	const char *dns_upstream;	/* "ADDR[:PORT],..."; NULL = the servers of resolv_conf */
+	const char *resolv_conf;	/* NULL = /etc/resolv.conf */
+	const char *nodeport_addresses; /* see nodeport_address(); NULL = all */
 	unsigned max_services, max_backends; /* room in the maps; 0 = default */
 	unsigned mtu;			     /* pod links; 0 = the uplink's */
 };

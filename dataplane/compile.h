@@ -70,8 +70,9 @@ struct slice_spec {
 	char service[64]; /* whose it is; "" = nobody's */
 	struct slice_port *ports;
 	struct slice_ep *eps;
-	uint64_t *hints; /* name_hash of zones and nodes */
-	size_t n_ports, n_eps, n_hints;
+	uint64_t *hints;  /* name_hash of zones and nodes */
+	char **hostnames; /* by endpoint, each may be NULL; NULL = none has one */
+	size_t n_ports, n_eps, cap_eps, n_hints;
 	uint32_t part;	   /* scratch of the caller of compile_service: which svc_part */
 	int64_t triggered; /* when the endpoints changed (annotation), ns since 1970; 0 = unknown */
 	bool triggered_seen; /* the watcher's */

@@ -10,6 +10,9 @@
 
 enum { WANTED_PORT = 10053 };
 
+static const struct resource res_services = {"", "v1", "services", "Service", true};
+static const struct resource res_slices = {
+	"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true};
 static const struct resource res_namespaces = {"", "v1", "namespaces", "Namespace", false};
 
 struct dns {
@@ -18,7 +21,7 @@ struct dns {
 	struct dns_forward *forward;
 	struct dns_server *server;
 	struct dns_publish *publish;
-	struct informer *namespaces;
+	struct informer *services, *headless, *namespaces;
 	bool no_namespaces; /* may not be read: they count as soon as they hold a Service */
 	bool started;
 };
@@ -31,33 +34,55 @@ static void complain(int r)
 		log_error("name service: an object was not taken: %s", strerror(-r));
 }
 
+static void *decode_service(struct jv v)
+{
+	return dns_spec_new(v);
+}
+
+static void *decode_slice(struct jv v)
+{
+	return slice_spec_new(v);
+}
+
 static void on_service(void *arg, struct cobj *old, struct cobj *new)
 {
 	struct dns *d = arg;
 	struct cobj *o = new ? new : old;
+	const struct dns_spec *spec = new ? new->decoded : NULL;
 	complain(dns_zone_service(
-		d->zone, str_of(o->ns), str_of(o->name), new ? new->v : (struct jv){0}));
-	dns_publish_service(d->publish, old, new);
+		d->zone, str_of(o->ns), str_of(o->name), spec, spec ? cobj_ref(new) : NULL));
+	if (strcmp(o->ns, "kube-system") == 0 && strcmp(o->name, "kube-dns") == 0)
+		dns_publish_service(d->publish, spec && !spec->selector && !spec->external);
+}
+
+static const char *slice_service(const struct cobj *o)
+{
+	const struct slice_spec *s = o ? o->decoded : NULL;
+	return s ? s->service : "";
 }
 
 static void on_slice(void *arg, struct cobj *old, struct cobj *new)
 {
 	struct dns *d = arg;
-	struct str was = old ? slice_service(old->v) : (struct str){0};
-	struct str is = new ? slice_service(new->v) : (struct str){0};
-	if (was.n && !str_eq(was, is))
+	const char *was = slice_service(old), *is = slice_service(new);
+	if (*was && strcmp(was, is) != 0)
 		complain(dns_zone_slice(
-			d->zone, str_of(old->ns), was, str_of(old->name), (struct jv){0}, NULL));
-	if (is.n)
-		complain(dns_zone_slice(
-			d->zone, str_of(new->ns), is, str_of(new->name), new->v, cobj_ref(new)));
-	dns_publish_slice(d->publish, old, new);
+			d->zone, str_of(old->ns), str_of(was), str_of(old->name), NULL, NULL));
+	if (*is)
+		complain(dns_zone_slice(d->zone, str_of(new->ns), str_of(is), str_of(new->name),
+			new->decoded, cobj_ref(new)));
 }
 
 static void on_node(void *arg, struct cobj *old, struct cobj *new)
 {
 	struct dns *d = arg;
 	dns_publish_node(d->publish, old, new);
+}
+
+static void *decode_nothing(struct jv v)
+{
+	(void)v;
+	return NULL;
 }
 
 static void on_namespace(void *arg, struct cobj *old, struct cobj *new)
@@ -74,8 +99,8 @@ static void release(void *hold)
 static bool ready(void *arg)
 {
 	const struct dns *d = arg;
-	return informer_synced(d->c.services) && informer_synced(d->c.slices) &&
-	       (d->no_namespaces || informer_synced(d->namespaces));
+	return d->namespaces && informer_synced(d->services) && informer_synced(d->headless) &&
+	       informer_synced(d->c.slices) && (d->no_namespaces || informer_synced(d->namespaces));
 }
 
 void dns_synced(struct dns *d)
@@ -86,7 +111,7 @@ void dns_synced(struct dns *d)
 	dns_publish_start(d->publish);
 }
 
-static void on_namespaces_synced(void *arg)
+static void on_synced(void *arg)
 {
 	dns_synced(arg);
 }
@@ -101,19 +126,41 @@ static void on_namespaces_error(void *arg, const struct err *e)
 
 /* ------------------------------------------------------------------ life */
 
+static int watch(
+	struct dns *d, const struct informer_config *part, struct informer **ret, struct err *e)
+{
+	struct informer_config c = *part;
+	c.client = d->c.client;
+	c.on_synced = on_synced;
+	c.arg = d;
+	return informer_start(&c, ret, e);
+}
+
 static int watches_start(struct dns *d, struct err *e)
 {
-	const struct informer_config c = {.client = d->c.client,
-		.resource = &res_namespaces,
+	const struct informer_config services = {.resource = &res_services,
+		.decode = decode_service,
+		.free_decoded = dns_spec_free,
+		.lean = true,
+		.on_event = on_service};
+	/* the others are those that we listen to: no slice is watched twice */
+	const struct informer_config headless = {.resource = &res_slices,
+		.label_selector = "service.kubernetes.io/headless",
+		.decode = decode_slice,
+		.free_decoded = slice_spec_free,
+		.lean = true,
+		.on_event = on_slice};
+	const struct informer_config namespaces = {.resource = &res_namespaces,
+		.decode = decode_nothing,
+		.lean = true,
 		.on_event = on_namespace,
-		.on_synced = on_namespaces_synced,
-		.on_error = on_namespaces_error,
-		.arg = d};
-	int r = informer_start(&c, &d->namespaces, e);
+		.on_error = on_namespaces_error};
+	int r = watch(d, &services, &d->services, e);
+	r = r ? r : watch(d, &headless, &d->headless, e);
+	r = r ? r : watch(d, &namespaces, &d->namespaces, e);
 	if (r)
 		return r;
-	r = informer_listen(d->c.services, on_service, d);
-	r = r ? r : informer_listen(d->c.slices, on_slice, d);
+	r = informer_listen(d->c.slices, on_slice, d);
 	r = r ? r : informer_listen(d->c.nodes, on_node, d);
 	return r ? err_set(e, r, NULL, "name service: %s", strerror(-r)) : 0;
 }
@@ -170,6 +217,8 @@ void dns_free(struct dns *d)
 {
 	if (!d)
 		return;
+	informer_free(d->services);
+	informer_free(d->headless);
 	informer_free(d->namespaces);
 	dns_publish_free(d->publish);
 	dns_server_free(d->server);

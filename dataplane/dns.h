@@ -10,7 +10,8 @@ struct dns;
 struct dns_config {
 	struct loop *loop;
 	struct client *client;
-	struct informer *services, *slices, *nodes; /* all Services and slices; this Node */
+	/* slices of Services with an address, decoded to struct slice_spec; this Node */
+	struct informer *slices, *nodes;
 	const char *node_name, *node_ip;
 	const char *domain;	 /* NULL = cluster.local */
 	const char *cluster_dns; /* address of the DNS Service */
@@ -20,7 +21,7 @@ struct dns_config {
 };
 int dns_start(const struct dns_config *c, struct dns **ret, struct err *e);
 void dns_synced(struct dns *d); /* say so when the informers given are complete */
-/* Free the informers first. */
+/* Free the informers given first. */
 void dns_free(struct dns *d);
 void dns_metrics(const struct dns *d, struct buf *out);
 

@@ -57,7 +57,7 @@ static struct dns_service *service_find(const struct ask *a, struct str ns, stru
 	memcpy(key + ns.n + 1, name.p, name.n);
 	struct dns_service *s =
 		htab_get(a->z->services, (struct str){.p = key, .n = ns.n + 1 + name.n});
-	return s && s->there ? s : NULL;
+	return s && s->spec ? s : NULL;
 }
 
 static bool repeated(const struct dns_endpoints *eps, size_t i, bool by_name)
@@ -80,9 +80,9 @@ static void put_endpoints(struct ask *a, const struct dns_endpoints *eps, const 
 	}
 }
 
-static bool port_is(const struct dns_port *p, const struct str *port, uint8_t proto)
+static bool port_is(const char *name, uint8_t is, const struct str *port, uint8_t proto)
 {
-	return !port || (p->proto == proto && str_eqz(*port, p->name));
+	return !port || (is == proto && str_eqz(*port, name));
 }
 
 static void srv_service(
@@ -92,16 +92,16 @@ static void srv_service(
 	bool put = false;
 	if (service_name(a->z, s, &target))
 		return;
-	for (size_t i = 0; i < s->n_ports; i++) {
-		if (!port_is(&s->ports[i], port, proto))
+	for (size_t i = 0; i < s->spec->n_ports; i++) {
+		const struct dns_port *p = &s->spec->ports[i];
+		if (!port_is(p->name, p->proto, port, proto))
 			continue;
 		a->found = true;
 		if (wants(a, DNS_SRV))
-			put |= dns_put_srv(
-				a->w, &a->name, TTL_SERVICE, 100, s->ports[i].port, &target);
+			put |= dns_put_srv(a->w, &a->name, TTL_SERVICE, 100, p->port, &target);
 	}
-	for (size_t i = 0; put && i < s->n_ips; i++)
-		put_ip(a, DNS_ADDITIONAL, &target, &s->ips[i], TTL_SERVICE);
+	for (size_t i = 0; put && i < s->spec->n_ips; i++)
+		put_ip(a, DNS_ADDITIONAL, &target, &s->spec->ips[i], TTL_SERVICE);
 }
 
 /* SRV of a headless Service: one an endpoint. */
@@ -118,13 +118,13 @@ static void srv_endpoints(
 		const struct dns_endpoint *ep = &eps->v[(k + a->seed) % eps->n];
 		if (dns_name_join(str_of(ep->name), &base, &target))
 			continue;
-		for (size_t j = 0; j < ep->n_ports; j++) {
-			if (!port_is(&ep->ports[j], port, proto))
+		for (size_t j = 0; j < ep->slice->n_ports; j++) {
+			const struct slice_port *p = &ep->slice->ports[j];
+			if (!port_is(p->name, p->proto, port, proto))
 				continue;
 			a->found = true;
 			if (!wants(a, DNS_SRV) ||
-				!dns_put_srv(a->w, &a->name, TTL_ENDPOINT, 100, ep->ports[j].port,
-					&target) ||
+				!dns_put_srv(a->w, &a->name, TTL_ENDPOINT, 100, p->port, &target) ||
 				n_extra == EXTRA_MAX)
 				continue;
 			extra_ip[n_extra] = &ep->ip;
@@ -137,7 +137,7 @@ static void srv_endpoints(
 
 static void srv(struct ask *a, const struct dns_service *s, const struct str *port, uint8_t proto)
 {
-	if (s->headless)
+	if (s->spec->headless)
 		srv_endpoints(a, s, port, proto);
 	else
 		srv_service(a, s, port, proto);
@@ -147,14 +147,14 @@ static void srv(struct ask *a, const struct dns_service *s, const struct str *po
 static void ask_service(struct ask *a, const struct dns_service *s)
 {
 	a->found = true;
-	if (s->external) {
-		a->alias = *s->external;
+	if (s->spec->external) {
+		a->alias = *s->spec->external;
 		a->aliased = true;
 		return;
 	}
-	for (size_t i = 0; i < s->n_ips; i++)
-		if (wants_ip(a, &s->ips[i]))
-			put_ip(a, DNS_ANSWER, &a->name, &s->ips[i], TTL_SERVICE);
+	for (size_t i = 0; i < s->spec->n_ips; i++)
+		if (wants_ip(a, &s->spec->ips[i]))
+			put_ip(a, DNS_ANSWER, &a->name, &s->spec->ips[i], TTL_SERVICE);
 	put_endpoints(a, &s->eps, NULL);
 	if (a->type == DNS_SRV)
 		srv(a, s, NULL, 0);
@@ -164,14 +164,14 @@ static void ask_service(struct ask *a, const struct dns_service *s)
 static void ask_endpoint(struct ask *a, const struct dns_service *s, struct str name)
 {
 	struct dns_endpoints eps = {0};
-	if (s->headless) {
+	if (s->spec->headless) {
 		put_endpoints(a, &s->eps, &name);
 		return;
 	}
-	if (s->external || dns_endpoints_read(s, &eps))
+	if (s->spec->external || dns_endpoints_read(s, &eps))
 		return;
 	put_endpoints(a, &eps, &name);
-	arena_free(&eps.mem);
+	free(eps.v);
 }
 
 static uint8_t proto_of(struct str label)
@@ -380,8 +380,8 @@ static void put_ptr(struct ask *a, const struct dns_service *s, const struct ip 
 	struct dns_name base, target;
 	if (service_name(a->z, s, &base))
 		return;
-	for (size_t i = 0; i < s->n_ips; i++)
-		if (memcmp(&s->ips[i], ip, sizeof *ip) == 0)
+	for (size_t i = 0; i < s->spec->n_ips; i++)
+		if (memcmp(&s->spec->ips[i], ip, sizeof *ip) == 0)
 			(void)dns_put_name(a->w, DNS_ANSWER, &a->name, DNS_PTR, TTL_SERVICE, &base);
 	const char *last = "";
 	for (size_t i = 0; i < s->eps.n; i++) {

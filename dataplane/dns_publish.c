@@ -11,7 +11,7 @@
 #define NAMESPACE  "kube-system"
 #define SERVICE	   "kube-dns"
 #define MANAGED_BY "endpointslice.kubernetes.io/managed-by"
-#define MANAGER	   "xebec.io/dns"
+#define MANAGER	   "dns.xebec.io"
 
 static const struct resource res_slices = {
 	"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true};
@@ -21,6 +21,7 @@ struct dns_publish {
 	char name[254];
 	char *node_uid;
 	bool started, wanted; /* the Service is ours to serve */
+	struct informer *slices;
 	struct cobj *slice;
 	struct client_call *call;
 	struct loop_timer retry;
@@ -135,7 +136,7 @@ static void withdraw(struct dns_publish *p)
 static void reconcile(struct dns_publish *p)
 {
 	p->again = p->call != NULL;
-	if (p->call || !p->started)
+	if (p->call || !p->started || !informer_synced(p->slices))
 		return;
 	loop_timer_cancel(&p->retry);
 	if (!p->wanted || !p->node_uid) {
@@ -160,18 +161,15 @@ static bool is(const struct cobj *o, const char *ns, const char *name)
 	return o && strcmp(o->ns, ns) == 0 && strcmp(o->name, name) == 0;
 }
 
-void dns_publish_service(struct dns_publish *p, struct cobj *old, struct cobj *new)
+void dns_publish_service(struct dns_publish *p, bool ours)
 {
-	if (!is(new ? new : old, NAMESPACE, SERVICE))
-		return;
-	struct jv spec = new ? jv_get(new->v, "spec") : (struct jv){0};
-	p->wanted = new &&jv_len(jv_get(spec, "selector")) == 0 &&
-		    !jv_is_str(jv_get(spec, "type"), "ExternalName");
+	p->wanted = ours;
 	reconcile(p);
 }
 
-void dns_publish_slice(struct dns_publish *p, struct cobj *old, struct cobj *new)
+static void on_slice(void *arg, struct cobj *old, struct cobj *new)
 {
+	struct dns_publish *p = arg;
 	if (!is(new ? new : old, NAMESPACE, p->name))
 		return;
 	if (p->slice)
@@ -191,6 +189,11 @@ void dns_publish_node(struct dns_publish *p, struct cobj *old, struct cobj *new)
 	reconcile(p);
 }
 
+static void on_synced(void *arg)
+{
+	reconcile(arg);
+}
+
 void dns_publish_start(struct dns_publish *p)
 {
 	p->started = true;
@@ -201,6 +204,7 @@ void dns_publish_start(struct dns_publish *p)
 
 int dns_publish_new(const struct dns_publish_config *c, struct dns_publish **ret, struct err *e)
 {
+	char field[300];
 	struct dns_publish *p = calloc(1, sizeof *p);
 	if (!p)
 		return err_set(e, ENOMEM, NULL, "out of memory");
@@ -211,6 +215,19 @@ int dns_publish_new(const struct dns_publish_config *c, struct dns_publish **ret
 		return err_set(e, ENAMETOOLONG, NULL, "node name '%s' is too long", c->node_name);
 	}
 	p->retry = (struct loop_timer){.fn = on_retry, .arg = p};
+	(void)snprintf(field, sizeof field, "metadata.name=%s", p->name);
+	const struct informer_config ic = {.client = c->client,
+		.resource = &res_slices,
+		.ns = NAMESPACE,
+		.field_selector = field,
+		.on_event = on_slice,
+		.on_synced = on_synced,
+		.arg = p};
+	int r = informer_start(&ic, &p->slices, e);
+	if (r) {
+		dns_publish_free(p);
+		return r;
+	}
 	*ret = p;
 	return 0;
 }
@@ -219,6 +236,7 @@ void dns_publish_free(struct dns_publish *p)
 {
 	if (!p)
 		return;
+	informer_free(p->slices);
 	if (p->call)
 		client_cancel(p->call);
 	loop_timer_cancel(&p->retry);

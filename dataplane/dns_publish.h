@@ -13,9 +13,9 @@ struct dns_publish_config {
 };
 int dns_publish_new(const struct dns_publish_config *c, struct dns_publish **ret, struct err *e);
 void dns_publish_free(struct dns_publish *p); /* the slice stays */
-/* What the informers say; events of other objects are ignored. */
-void dns_publish_service(struct dns_publish *p, struct cobj *old, struct cobj *new);
-void dns_publish_slice(struct dns_publish *p, struct cobj *old, struct cobj *new);
+/* Is kube-system/kube-dns there, and without a selector? */
+void dns_publish_service(struct dns_publish *p, bool ours);
+/* The Node, as its informer says; events of others are ignored. */
 void dns_publish_node(struct dns_publish *p, struct cobj *old, struct cobj *new);
 void dns_publish_start(struct dns_publish *p); /* the informers are complete */
 

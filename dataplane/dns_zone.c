@@ -31,10 +31,74 @@ static size_t ports_read(struct jv list, struct dns_port *ret)
 	return n;
 }
 
-/* The host name, else the address with dashes (the specification leaves the choice to us). */
-static void endpoint_name(struct dns_endpoint *ep, struct jv v)
+static int external_read(struct dns_spec *s, struct jv spec)
 {
-	if (jv_copy(jv_get(v, "hostname"), ep->name, sizeof ep->name) == 0 && *ep->name)
+	struct dns_name name;
+	struct ip ip;
+	struct str text = jv_raw_str(jv_get(spec, "externalName"));
+	s->headless = false;
+	/* An address is no name that an alias could point to. */
+	if (ip_parse(text, &ip) == 0 || dns_name_of(text, &name) || name.len == 1)
+		return 0;
+	s->external = malloc(sizeof name);
+	if (!s->external)
+		return -ENOMEM;
+	*s->external = name;
+	return 0;
+}
+
+static void ips_read(struct dns_spec *s, struct jv spec)
+{
+	jv_each (it, jv_get(spec, "clusterIPs"))
+		if (s->n_ips < ARRAY_LEN(s->ips) &&
+			ip_parse(jv_raw_str(it.v), &s->ips[s->n_ips]) == 0)
+			s->n_ips++;
+	if (!s->n_ips && ip_parse(jv_raw_str(jv_get(spec, "clusterIP")), &s->ips[0]) == 0)
+		s->n_ips = 1;
+}
+
+static int spec_read(struct dns_spec *s, struct jv spec)
+{
+	struct jv ports = jv_get(spec, "ports");
+	s->selector = jv_len(jv_get(spec, "selector")) > 0;
+	s->not_ready_too = jv_bool(jv_get(spec, "publishNotReadyAddresses"), false);
+	if (jv_is_str(jv_get(spec, "type"), "ExternalName"))
+		return external_read(s, spec);
+	ips_read(s, spec);
+	s->headless = s->n_ips == 0;
+	s->ports = calloc(jv_len(ports) + 1, sizeof *s->ports);
+	if (!s->ports)
+		return -ENOMEM;
+	s->n_ports = ports_read(ports, s->ports);
+	return 0;
+}
+
+struct dns_spec *dns_spec_new(struct jv service)
+{
+	struct dns_spec *s = calloc(1, sizeof *s);
+	if (s && spec_read(s, jv_get(service, "spec"))) {
+		dns_spec_free(s);
+		return NULL;
+	}
+	return s;
+}
+
+void dns_spec_free(void *spec)
+{
+	struct dns_spec *s = spec;
+	if (!s)
+		return;
+	free(s->external);
+	free(s->ports);
+	free(s);
+}
+
+/* ------------------------------------------------------------------ endpoints */
+
+/* The host name, else the address with dashes (the specification leaves the choice to us). */
+static void endpoint_name(struct dns_endpoint *ep, const char *hostname)
+{
+	if (hostname && str_copy(ep->name, sizeof ep->name, str_of(hostname)) == 0)
 		return;
 	ip_format(&ep->ip, ep->name);
 	for (char *p = ep->name; *p; p++)
@@ -49,42 +113,31 @@ static int by_address(const void *a, const void *b)
 	return r ? r : strcmp(x->name, y->name);
 }
 
-static int slice_read(const struct dns_service *s, struct jv v, struct dns_endpoints *out)
+static void slice_read(
+	const struct dns_service *s, const struct slice_spec *slice, struct dns_endpoints *out)
 {
-	struct jv ports = jv_get(v, "ports");
-	struct dns_port *p = arena_alloc(&out->mem, (jv_len(ports) + 1) * sizeof *p);
-	if (!p)
-		return -ENOMEM;
-	size_t n_ports = ports_read(ports, p);
-	jv_each (it, jv_get(v, "endpoints")) {
-		struct dns_endpoint *ep = &out->v[out->n];
-		bool ready = jv_bool(jv_path(it.v, "conditions.ready"), true);
-		*ep = (struct dns_endpoint){.ports = p, .n_ports = n_ports};
-		/* More than one address means the same pod again: the first counts (API docs). */
-		if ((!ready && !s->not_ready_too) ||
-			ip_parse(jv_raw_str(jv_path(it.v, "addresses.0")), &ep->ip))
+	for (size_t i = 0; i < slice->n_eps; i++) {
+		const struct slice_ep *from = &slice->eps[i];
+		if (!(from->flags & EP_READY) && !s->spec->not_ready_too)
 			continue;
-		endpoint_name(ep, it.v);
-		out->n++;
+		struct dns_endpoint *ep = &out->v[out->n++];
+		*ep = (struct dns_endpoint){.ip.family = from->family, .slice = slice};
+		memcpy(ep->ip.b, from->ip, sizeof ep->ip.b);
+		endpoint_name(ep, slice->hostnames ? slice->hostnames[i] : NULL);
 	}
-	return 0;
 }
 
 int dns_endpoints_read(const struct dns_service *s, struct dns_endpoints *ret)
 {
 	struct dns_endpoints eps = {0};
 	size_t n = 0;
-	int r = 0;
 	for (size_t i = 0; i < s->n_slices; i++)
-		n += jv_len(jv_get(s->slices[i].v, "endpoints"));
-	eps.v = arena_alloc(&eps.mem, (n + 1) * sizeof *eps.v);
-	r = eps.v ? 0 : -ENOMEM;
-	for (size_t i = 0; !r && i < s->n_slices; i++)
-		r = slice_read(s, s->slices[i].v, &eps);
-	if (r) {
-		arena_free(&eps.mem);
-		return r;
-	}
+		n += s->slices[i].spec->n_eps;
+	eps.v = malloc((n + 1) * sizeof *eps.v);
+	if (!eps.v)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->n_slices; i++)
+		slice_read(s, s->slices[i].spec, &eps);
 	qsort(eps.v, eps.n, sizeof *eps.v, by_address);
 	*ret = eps;
 	return 0;
@@ -134,8 +187,8 @@ static void owner_del(struct dns_zone *z, const struct ip *ip, const struct dns_
 
 static void addresses_out(struct dns_zone *z, const struct dns_service *s)
 {
-	for (size_t i = 0; i < s->n_ips; i++)
-		owner_del(z, &s->ips[i], s);
+	for (size_t i = 0; s->spec && i < s->spec->n_ips; i++)
+		owner_del(z, &s->spec->ips[i], s);
 	for (size_t i = 0; i < s->eps.n; i++)
 		owner_del(z, &s->eps.v[i].ip, s);
 }
@@ -143,8 +196,8 @@ static void addresses_out(struct dns_zone *z, const struct dns_service *s)
 static int addresses_in(struct dns_zone *z, struct dns_service *s)
 {
 	int r = 0;
-	for (size_t i = 0; !r && i < s->n_ips; i++)
-		r = owner_add(z, &s->ips[i], s);
+	for (size_t i = 0; s->spec && !r && i < s->spec->n_ips; i++)
+		r = owner_add(z, &s->spec->ips[i], s);
 	for (size_t i = 0; !r && i < s->eps.n; i++)
 		r = owner_add(z, &s->eps.v[i].ip, s);
 	return r;
@@ -188,22 +241,23 @@ static void service_key(struct buf *b, struct str ns, struct str name)
 	buf_add_str(b, name);
 }
 
-static void content_free(struct dns_service *s)
+static void release(struct dns_zone *z, void *hold)
 {
-	arena_free(&s->eps.mem);
-	free(s->ports);
-	free(s->external);
-	s->ports = NULL;
-	s->external = NULL;
+	if (z->c.release && hold)
+		z->c.release(hold);
+}
+
+/* Slices or Service are about to change: what points into them goes. */
+static void endpoints_out(struct dns_zone *z, struct dns_service *s)
+{
+	addresses_out(z, s);
+	free(s->eps.v);
 	s->eps = (struct dns_endpoints){0};
-	s->n_ips = s->n_ports = 0;
-	s->there = s->headless = s->not_ready_too = false;
 }
 
 static void slice_out(struct dns_zone *z, struct dns_service *s, size_t i)
 {
-	if (z->c.release && s->slices[i].hold)
-		z->c.release(s->slices[i].hold);
+	release(z, s->slices[i].hold);
 	free(s->slices[i].name);
 	s->slices[i] = s->slices[--s->n_slices];
 }
@@ -211,7 +265,8 @@ static void slice_out(struct dns_zone *z, struct dns_service *s, size_t i)
 static void service_free(struct dns_zone *z, struct dns_service *s)
 {
 	list_del(&s->dirty);
-	content_free(s);
+	release(z, s->hold);
+	free(s->eps.v);
 	while (s->n_slices)
 		slice_out(z, s, 0);
 	free(s->slices);
@@ -243,7 +298,7 @@ static struct dns_service *service_get(struct dns_zone *z, struct str ns, struct
 static void service_tidy(struct dns_zone *z, struct dns_service *s)
 {
 	AUTO_BUF struct buf key = {0};
-	if (s->there || s->n_slices)
+	if (s->spec || s->n_slices)
 		return;
 	service_key(&key, str_of(s->ns), str_of(s->name));
 	if (key.err)
@@ -252,60 +307,13 @@ static void service_tidy(struct dns_zone *z, struct dns_service *s)
 	service_free(z, s);
 }
 
-/* ------------------------------------------------------------------ services */
-
-static int external_read(struct dns_service *s, struct jv spec)
-{
-	struct dns_name name;
-	struct ip ip;
-	struct str text = jv_raw_str(jv_get(spec, "externalName"));
-	/* An address is no name that an alias could point to. */
-	if (ip_parse(text, &ip) == 0 || dns_name_of(text, &name) || name.len == 1)
-		return 0;
-	s->external = malloc(sizeof name);
-	if (!s->external)
-		return -ENOMEM;
-	*s->external = name;
-	return 0;
-}
-
-static void ips_read(struct dns_service *s, struct jv spec)
-{
-	jv_each (it, jv_get(spec, "clusterIPs"))
-		if (s->n_ips < ARRAY_LEN(s->ips) &&
-			ip_parse(jv_raw_str(it.v), &s->ips[s->n_ips]) == 0)
-			s->n_ips++;
-	if (!s->n_ips && ip_parse(jv_raw_str(jv_get(spec, "clusterIP")), &s->ips[0]) == 0)
-		s->n_ips = 1;
-}
-
-static int content_read(struct dns_service *s, struct jv v)
-{
-	struct jv spec = jv_get(v, "spec"), ports = jv_get(spec, "ports");
-	s->there = true;
-	s->not_ready_too = jv_bool(jv_get(spec, "publishNotReadyAddresses"), false);
-	if (jv_is_str(jv_get(spec, "type"), "ExternalName"))
-		return external_read(s, spec);
-	ips_read(s, spec);
-	s->headless = s->n_ips == 0;
-	s->ports = calloc(jv_len(ports) + 1, sizeof *s->ports);
-	if (!s->ports)
-		return -ENOMEM;
-	s->n_ports = ports_read(ports, s->ports);
-	return 0;
-}
+/* ------------------------------------------------------------------ changes */
 
 /* Endpoints of headless Services anew: a burst of events costs one reading. */
-static int endpoints_refresh(struct dns_zone *z, struct dns_service *s)
+static int endpoints_in(struct dns_zone *z, struct dns_service *s)
 {
-	struct dns_endpoints eps = {0};
-	int r = s->there && s->headless ? dns_endpoints_read(s, &eps) : 0;
-	if (r)
-		return r;
-	addresses_out(z, s);
-	arena_free(&s->eps.mem);
-	s->eps = eps;
-	return addresses_in(z, s);
+	int r = s->spec && s->spec->headless ? dns_endpoints_read(s, &s->eps) : 0;
+	return r ? r : addresses_in(z, s);
 }
 
 int dns_zone_flush(struct dns_zone *z)
@@ -313,7 +321,8 @@ int dns_zone_flush(struct dns_zone *z)
 	int first = 0;
 	list_each_safe (it, &z->dirty) {
 		struct dns_service *s = list_entry(it, struct dns_service, dirty);
-		int r = endpoints_refresh(z, s);
+		endpoints_out(z, s);
+		int r = endpoints_in(z, s);
 		if (r == 0)
 			list_del(it);
 		first = first ? first : r;
@@ -327,48 +336,54 @@ static void mark(struct dns_zone *z, struct dns_service *s)
 		list_push(&z->dirty, &s->dirty);
 }
 
-int dns_zone_service(struct dns_zone *z, struct str ns, struct str name, struct jv v)
+int dns_zone_service(
+	struct dns_zone *z, struct str ns, struct str name, const struct dns_spec *spec, void *hold)
 {
 	struct dns_service *s = service_get(z, ns, name);
-	if (!s)
+	int r = 0;
+	if (!s) {
+		release(z, hold);
 		return -ENOMEM;
-	bool was = s->there;
-	addresses_out(z, s);
-	content_free(s);
-	int r = jv_present(v) ? content_read(s, v) : 0;
-	if (s->there != was) {
-		int counted = space_count(z, ns, s->there);
-		r = r ? r : counted;
-		z->n_services = s->there ? z->n_services + 1 : z->n_services - 1;
 	}
-	int rc = addresses_in(z, s);
-	r = r ? r : rc;
+	endpoints_out(z, s);
+	if (!s->spec != !spec) {
+		r = space_count(z, ns, spec != NULL);
+		z->n_services = spec ? z->n_services + 1 : z->n_services - 1;
+	}
+	release(z, s->hold);
+	s->spec = spec;
+	s->hold = hold;
 	mark(z, s);
 	service_tidy(z, s);
 	return r;
 }
 
 int dns_zone_slice(struct dns_zone *z, struct str ns, struct str service, struct str name,
-	struct jv v, void *hold)
+	const struct slice_spec *spec, void *hold)
 {
 	struct dns_service *s = service_get(z, ns, service);
+	struct dns_slice *all = NULL;
 	int r = s ? 0 : -ENOMEM;
+	if (s)
+		endpoints_out(z, s);
 	for (size_t i = 0; s && i < s->n_slices; i++)
 		if (str_eqz(name, s->slices[i].name)) {
 			slice_out(z, s, i);
 			break;
 		}
-	if (s && jv_present(v)) {
-		struct dns_slice *all = realloc(s->slices, (s->n_slices + 1) * sizeof *all);
-		char *copy = all ? str_dup(name) : NULL;
-		s->slices = all ? all : s->slices;
-		if (copy)
-			s->slices[s->n_slices++] =
-				(struct dns_slice){.name = copy, .v = v, .hold = STEAL(hold)};
-		r = copy ? 0 : -ENOMEM;
+	if (s && spec) {
+		char *copy = str_dup(name);
+		all = copy ? realloc(s->slices, (s->n_slices + 1) * sizeof *all) : NULL;
+		if (all) {
+			s->slices = all;
+			all[s->n_slices++] = (struct dns_slice){copy, spec, hold};
+		} else {
+			free(copy);
+			r = -ENOMEM;
+		}
 	}
-	if (hold && z->c.release)
-		z->c.release(hold);
+	if (!all)
+		release(z, hold);
 	if (s) {
 		mark(z, s);
 		service_tidy(z, s);

@@ -5,6 +5,7 @@
 #ifndef XEBEC_DATAPLANE_DNS_ZONE_H
 #define XEBEC_DATAPLANE_DNS_ZONE_H
 
+#include "compile.h"
 #include "dns_msg.h"
 #include "xebec/base/err.h"
 #include "xebec/base/jv.h"
@@ -19,11 +20,27 @@ struct dns_zone_config {
 int dns_zone_new(const struct dns_zone_config *c, struct dns_zone **ret, struct err *e);
 void dns_zone_free(struct dns_zone *z);
 
-/* v absent = gone. The JSON of a slice must stay until hold is released; that of others need not.
- * -ENOMEM. */
-int dns_zone_service(struct dns_zone *z, struct str ns, struct str name, struct jv v);
+/* A Service, as far as names go. */
+struct dns_port {
+	char name[16]; /* IANA_SVC_NAME: at most 15 */
+	uint16_t port;
+	uint8_t proto;
+};
+struct dns_spec {
+	bool selector, headless, not_ready_too;
+	struct dns_name *external; /* ExternalName */
+	struct ip ips[4];
+	struct dns_port *ports;
+	size_t n_ips, n_ports;
+};
+struct dns_spec *dns_spec_new(struct jv service); /* NULL when out of memory */
+void dns_spec_free(void *spec);
+
+/* spec NULL = gone; else it must stay until hold is released. -ENOMEM. */
+int dns_zone_service(struct dns_zone *z, struct str ns, struct str name,
+	const struct dns_spec *spec, void *hold);
 int dns_zone_slice(struct dns_zone *z, struct str ns, struct str service, struct str name,
-	struct jv v, void *hold);
+	const struct slice_spec *spec, void *hold);
 int dns_zone_namespace(struct dns_zone *z, struct str name, bool there);
 size_t dns_zone_services(const struct dns_zone *z);
 

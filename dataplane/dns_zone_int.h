@@ -3,44 +3,34 @@
 #ifndef XEBEC_DATAPLANE_DNS_ZONE_INT_H
 #define XEBEC_DATAPLANE_DNS_ZONE_INT_H
 
-#include "compile.h"
 #include "dns_zone.h"
 #include "xebec/base/htab.h"
 #include "xebec/base/list.h"
 
 enum { TTL_SERVICE = 30, TTL_ENDPOINT = 5, TTL_NEGATIVE = 5, TTL_SCHEMA = 28800 };
 
-struct dns_port {
-	char name[16]; /* IANA_SVC_NAME: at most 15 */
-	uint16_t port;
-	uint8_t proto;
-};
-struct dns_endpoint { /* ready ones only */
+struct dns_endpoint { /* those that are to be found */
 	struct ip ip;
-	char name[64]; /* its host name, or its address with dashes */
-	const struct dns_port *ports;
-	size_t n_ports;
+	const struct slice_spec *slice; /* for the ports */
+	char name[64];			/* its host name, or its address with dashes */
 };
 struct dns_endpoints {
-	struct dns_endpoint *v; /* by address */
+	struct dns_endpoint *v; /* by address, then name */
 	size_t n;
-	struct arena mem;
 };
 struct dns_slice {
 	char *name;
-	struct jv v;
+	const struct slice_spec *spec;
 	void *hold;
 };
 /* One Service name; there while there is a Service or a slice. */
 struct dns_service {
 	struct list dirty; /* in dns_zone.dirty, or empty */
 	char *ns, *name;
-	bool there, headless, not_ready_too;
-	struct dns_name *external; /* ExternalName */
-	struct ip ips[4];
-	size_t n_ips, n_ports, n_slices;
-	struct dns_port *ports;
+	const struct dns_spec *spec; /* NULL: no such Service */
+	void *hold;
 	struct dns_slice *slices;
+	size_t n_slices;
 	struct dns_endpoints eps; /* of headless ones; of others they are read when asked for */
 };
 struct dns_space {

@@ -235,11 +235,21 @@ static uint8_t conditions_read(struct jv cond)
 			 (terminating ? EP_TERM : 0));
 }
 
+/* Of the endpoint being read. Few have one. */
+static void hostname_keep(struct slice_spec *s, struct str name)
+{
+	if (!s->hostnames)
+		s->hostnames = calloc(s->cap_eps, sizeof *s->hostnames);
+	if (s->hostnames)
+		s->hostnames[s->n_eps] = str_dup(name);
+}
+
 /* One pass: a slice may hold a thousand of them. */
 static void slice_ep_read(struct slice_spec *s, struct jv v)
 {
 	struct slice_ep ep = {.flags = EP_READY | EP_SERVING, .hints = (uint32_t)s->n_hints};
 	struct ip ip = {0};
+	struct str hostname = {0};
 	jv_each (it, v) {
 		if (str_eqz(it.key, "addresses")) {
 			/* More than one means the same pod again; consumers use the first. */
@@ -248,6 +258,8 @@ static void slice_ep_read(struct slice_spec *s, struct jv v)
 				return;
 		} else if (str_eqz(it.key, "conditions")) {
 			ep.flags = conditions_read(it.v);
+		} else if (str_eqz(it.key, "hostname")) {
+			hostname = jv_raw_str(it.v);
 		} else if (str_eqz(it.key, "nodeName")) {
 			ep.node = name_hash(jv_raw_str(it.v));
 		} else if (str_eqz(it.key, "hints")) {
@@ -259,6 +271,8 @@ static void slice_ep_read(struct slice_spec *s, struct jv v)
 		return;
 	memcpy(ep.ip, ip.b, sizeof ep.ip);
 	ep.family = ip.family;
+	if (hostname.n)
+		hostname_keep(s, hostname);
 	s->eps[s->n_eps++] = ep;
 }
 
@@ -282,9 +296,9 @@ struct slice_spec *slice_spec_new(struct jv v)
 			slice_meta_read(s, it.v);
 		} else if (str_eqz(it.key, "ports")) {
 			slice_ports_read(s, it.v);
-		} else if (str_eqz(it.key, "endpoints")) {
-			size_t n = jv_len(it.v);
-			s->eps = malloc((n + 1) * sizeof *s->eps);
+		} else if (str_eqz(it.key, "endpoints") && !s->eps) {
+			s->cap_eps = jv_len(it.v) + 1;
+			s->eps = malloc(s->cap_eps * sizeof *s->eps);
 			/* FQDN slices are of no use to packets: their addresses do not parse. */
 			jv_each (ep, it.v)
 				if (s->eps)
@@ -299,6 +313,9 @@ void slice_spec_free(void *spec)
 	struct slice_spec *s = spec;
 	if (!s)
 		return;
+	for (size_t i = 0; s->hostnames && i < s->cap_eps; i++)
+		free(s->hostnames[i]);
+	free(s->hostnames);
 	free(s->ports);
 	free(s->eps);
 	free(s->hints);

@@ -522,6 +522,16 @@ bool svcwatch_synced(const struct svcwatch *w)
 	return w->synced;
 }
 
+struct informer *svcwatch_slices(struct svcwatch *w)
+{
+	return w->slices;
+}
+
+struct informer *svcwatch_nodes(struct svcwatch *w)
+{
+	return w->nodes;
+}
+
 struct programmer *svcwatch_programmer(struct svcwatch *w)
 {
 	return w->prog;

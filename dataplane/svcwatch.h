@@ -24,6 +24,9 @@ bool svcwatch_synced(const struct svcwatch *w);
 struct programmer *svcwatch_programmer(struct svcwatch *w);
 /* Node ports answer on these addresses only (copied); without a call: on every one of the node. */
 void svcwatch_nodeport_addresses(struct svcwatch *w, const struct ip *ips, size_t n);
+/* To listen to: slices of Services with an address, as struct slice_spec; this Node. */
+struct informer *svcwatch_slices(struct svcwatch *w);
+struct informer *svcwatch_nodes(struct svcwatch *w);
 struct health_state svcwatch_health(const struct svcwatch *w);
 
 /* Figures since the start, for the metrics. Times are CLOCK_REALTIME ns, 0 = never. */

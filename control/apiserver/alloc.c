@@ -93,6 +93,12 @@ static int ip_offset(const struct alloc *a, struct str s, uint32_t *ret)
 	return 0;
 }
 
+bool alloc_holds(const struct alloc *a, struct str ip)
+{
+	uint32_t off;
+	return ip_offset(a, ip, &off) == 0 && off != 0 && off != a->size - 1;
+}
+
 /* --- following the cache --- */
 
 static void mark(struct alloc *a, const struct obj *o, bool on)

@@ -15,6 +15,8 @@ struct apiserver_config {
 	struct store *store;	  /* borrowed; must outlive the server */
 	struct loop *loop;	  /* timers (compaction, lease renewal) run here */
 	const char *service_cidr; /* "10.96.0.0/16"; IPv4, /12 to /30 */
+	const char *cluster_dns;  /* address of the Service kube-system/kube-dns, which the nodes
+				     serve; NULL = none is made */
 	uint16_t node_port_min, node_port_max;
 	const char *advertise; /* "172.31.0.1:6443": endpoint of the Service
 				  default/kubernetes; NULL = none */

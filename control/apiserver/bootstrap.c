@@ -119,6 +119,26 @@ static int own_service(
 	return rc;
 }
 
+/* Whoever asks for the address reaches the name service of his own node: its agent keeps an
+ * EndpointSlice. Somebody who gives it a selector gets his own pods instead. */
+static int dns_service(struct apiserver *s, const char *ip, struct err *e)
+{
+	bool v6 = strchr(ip, ':') != NULL;
+	if (!alloc_holds(s->alloc, str_of(ip)))
+		return err_set(e, EINVAL, NULL, "DNS address %s is not of the service range", ip);
+	json_t *svc = json_pack(
+		"{s:{s:{s:s,s:s,s:s}},s:{s:s,s:s,s:[s],s:s,s:[s],s:s,s:s,s:[{s:s,s:s,s:i,s:i},"
+		"{s:s,s:s,s:i,s:i}]},s:{s:{}}}",
+		"metadata", "labels", "k8s-app", "kube-dns", "kubernetes.io/cluster-service",
+		"true", "kubernetes.io/name", "CoreDNS", "spec", "type", "ClusterIP", "clusterIP",
+		ip, "clusterIPs", ip, "ipFamilyPolicy", "SingleStack", "ipFamilies",
+		v6 ? "IPv6" : "IPv4", "sessionAffinity", "None", "internalTrafficPolicy", "Local",
+		"ports", "name", "dns", "protocol", "UDP", "port", 53, "targetPort", 53, "name",
+		"dns-tcp", "protocol", "TCP", "port", 53, "targetPort", 53, "status",
+		"loadBalancer");
+	return ensure(s, s->services->kind, "kube-system", "kube-dns", svc, false, e);
+}
+
 static int service_cidr(struct apiserver *s, const char *cidr, struct err *e)
 {
 	const struct kind *k =
@@ -175,6 +195,8 @@ int bootstrap(struct apiserver *s, const struct apiserver_config *c, struct err 
 	int rc = namespaces(s, e);
 	if (rc == 0 && s->services)
 		rc = own_service(s, c->service_cidr, colon ? ip : NULL, (uint16_t)port, e);
+	if (rc == 0 && s->services && c->cluster_dns)
+		rc = dns_service(s, c->cluster_dns, e);
 	if (rc == 0)
 		rc = service_cidr(s, c->service_cidr, e);
 	if (rc == 0)

@@ -105,6 +105,7 @@ int admit_validate(struct req *r, const json_t *obj, const json_t *old, struct e
 int alloc_new(
 	const char *cidr, uint16_t port_min, uint16_t port_max, struct alloc **ret, struct err *e);
 void alloc_free(struct alloc *a);
+bool alloc_holds(const struct alloc *a, struct str ip); /* is it of the range? */
 void alloc_observe(struct alloc *a, const struct obj *old, const struct obj *new);
 struct alloc_claim; /* what one write took and has not stored yet */
 int alloc_service(

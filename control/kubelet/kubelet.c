@@ -31,7 +31,7 @@ static int make_dirs(struct kubelet *k, struct err *e)
 	k->root = strdup(k->c.root_dir);
 	k->logs = buf_steal(&logs);
 	k->domain = strdup(k->c.cluster_domain ? k->c.cluster_domain : "cluster.local");
-	k->resolv_conf = text_of("/etc/resolv.conf");
+	k->resolv_conf = text_of(k->c.resolv_conf ? k->c.resolv_conf : "/etc/resolv.conf");
 	return k->root && k->logs && k->domain && k->resolv_conf
 		       ? 0
 		       : err_set(e, ENOMEM, NULL, "out of memory");

@@ -21,7 +21,8 @@ struct kubelet_config {
 	const char *cgroup_root;    /* "/" or "/xebec/c1/n1": parent of .../kubepods */
 	const char *cluster_dns;    /* NULL = pods get the node's resolv.conf */
 	const char *cluster_domain; /* NULL = cluster.local */
-	const char *listen;	    /* "0.0.0.0:10250"; NULL = no server */
+	const char *resolv_conf; /* file for pods that want the node's; NULL = /etc/resolv.conf */
+	const char *listen;	 /* "0.0.0.0:10250"; NULL = no server */
 	/* Serving certificate and the CA of the clients that may call; empty cert = plain HTTP
 	 * (tests). */
 	struct str cert_pem, key_pem, client_ca_pem;

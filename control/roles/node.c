@@ -16,7 +16,8 @@ struct node_opts {
 	const char *name, *kubeconfig, *data_dir, *run_dir, *node_ip, *runtime;
 	const char *cluster_dns, *cluster_domain, *service_cidr, *cluster_cidr, *cgroup_root;
 	const char *host_cgroup;
-	const char *listen, *labels, *max_pods;
+	const char *listen, *labels, *max_pods, *dns_upstream, *resolv_conf;
+	char dns[16];
 };
 
 static const struct option_row rows[] = {
@@ -31,7 +32,12 @@ static const struct option_row rows[] = {
 	{"--runtime", offsetof(struct node_opts, runtime), "URL",
 		"CRI socket; default unix:///run/containerd/containerd.sock"},
 	{"--cluster-dns", offsetof(struct node_opts, cluster_dns), "ADDR",
-		"name server of pods; default 10.96.0.10"},
+		"name server of pods, served by this process; default: the tenth address of "
+		"--service-cidr; \"none\""},
+	{"--dns-upstream", offsetof(struct node_opts, dns_upstream), "A[:P],..",
+		"name servers for names outside the cluster; default: those of --resolv-conf"},
+	{"--resolv-conf", offsetof(struct node_opts, resolv_conf), "FILE",
+		"resolver configuration of this machine; default /etc/resolv.conf"},
 	{"--cluster-domain", offsetof(struct node_opts, cluster_domain), "NAME",
 		"default cluster.local"},
 	{"--service-cidr", offsetof(struct node_opts, service_cidr), "CIDR",
@@ -92,6 +98,7 @@ static int kubelet_up(const struct node_opts *o, struct kubelet_run *k, struct e
 		.cgroup_root = o->cgroup_root,
 		.cluster_dns = o->cluster_dns,
 		.cluster_domain = o->cluster_domain,
+		.resolv_conf = o->resolv_conf,
 		.listen = o->listen,
 		.cert_pem = buf_str(&k->cert),
 		.key_pem = buf_str(&k->key),
@@ -136,6 +143,10 @@ static int agent_up(const struct node_opts *o, struct agent_run *a, struct err *
 		.run_dir = o->run_dir,
 		.service_cidr = o->service_cidr,
 		.cluster_cidr = o->cluster_cidr,
+		.cluster_dns = o->cluster_dns,
+		.cluster_domain = o->cluster_domain,
+		.dns_upstream = o->dns_upstream,
+		.resolv_conf = o->resolv_conf,
 		.host_cgroup = strcmp(o->host_cgroup, "none") == 0 ? NULL : o->host_cgroup,
 		.metrics_addr = "0.0.0.0:10249",
 		.health_addr = "0.0.0.0:10256"};
@@ -173,12 +184,31 @@ static void on_signal(int sig, void *arg)
 	loop_stop(arg);
 }
 
+/* systemd's stub on 127.0.0.53 answers no pod: the servers behind it are in another file. */
+static const char *resolv_conf_find(void)
+{
+	static const char usual[] = "/etc/resolv.conf", real[] = "/run/systemd/resolve/resolv.conf";
+	AUTO_BUF struct buf text = {0};
+	bool stub = file_read(usual, 1 << 16, &text) == 0 && text.p &&
+		    strstr(text.p, "nameserver 127.0.0.53") != NULL;
+	return stub && access(real, R_OK) == 0 ? real : usual;
+}
+
+static void names_fill(struct node_opts *o)
+{
+	if (!o->resolv_conf)
+		o->resolv_conf = resolv_conf_find();
+	if (!o->cluster_dns && options_nth_address(o->service_cidr, 10, o->dns))
+		o->cluster_dns = o->dns;
+	else if (o->cluster_dns && strcmp(o->cluster_dns, "none") == 0)
+		o->cluster_dns = NULL;
+}
+
 static int parse(const char *role, int argc, char **argv, struct node_opts *o)
 {
 	*o = (struct node_opts){.data_dir = "/var/lib/xebec/node",
 		.run_dir = "/run/xebec",
 		.runtime = "unix:///run/containerd/containerd.sock",
-		.cluster_dns = "10.96.0.10",
 		.service_cidr = "10.96.0.0/16",
 		.cluster_cidr = "10.244.0.0/16",
 		.cgroup_root = "/",
@@ -187,6 +217,7 @@ static int parse(const char *role, int argc, char **argv, struct node_opts *o)
 	int r = options_parse(role, rows, ARRAY_LEN(rows), argc, argv, o);
 	if (r != 0)
 		return r;
+	names_fill(o);
 	if (o->name && o->kubeconfig && o->node_ip)
 		return 0;
 	(void)fprintf(stderr, "xebec %s: --name, --kubeconfig and --node-ip are needed\n", role);

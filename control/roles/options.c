@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Table-driven command-line options. */
-#include <stdbool.h>
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include "roles/options.h"
+#include "xebec/base/str.h"
 
 static void usage(const char *role, const struct option_row *rows, size_t n)
 {
@@ -35,4 +36,21 @@ int options_parse(const char *role, const struct option_row *rows, size_t n, int
 		(void)memcpy((char *)into + rows[row].offset, &value, sizeof(value));
 	}
 	return 0;
+}
+
+bool options_nth_address(const char *cidr, unsigned n, char out[static 16])
+{
+	struct str s = str_of(cidr), a = str_cut(&s, '/');
+	struct in_addr in;
+	uint64_t len;
+	char z[16];
+	if (str_copy(z, sizeof(z), a) < 0 || inet_pton(AF_INET, z, &in) != 1 ||
+		str_u64(s, &len) < 0 || len == 0 || len > 32)
+		return false;
+	uint32_t mask = ~0U << (32 - len);
+	/* the last address is no host's */
+	if (len == 32 || n >= ~mask)
+		return false;
+	in.s_addr = htonl((ntohl(in.s_addr) & mask) + n);
+	return inet_ntop(AF_INET, &in, out, 16) != NULL;
 }

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "apiserver/apiserver.h"
+#include "roles/options.h"
 #include "roles/roles.h"
 #include "roles/server_parts.h"
 #include "roles/server_pki.h"
@@ -42,7 +43,8 @@ static const struct opt_row {
 	OPT("service-cidr", "CIDR", service_cidr, "cluster addresses (10.96.0.0/16)"),
 	OPT("cluster-cidr", "CIDR", cluster_cidr, "pod addresses, a /24 a node (10.244.0.0/16)"),
 	OPT("node-port-range", "A-B", node_ports, "node ports (30000-32767)"),
-	OPT("cluster-dns", "IP", cluster_dns, "address of the DNS Service (10.96.0.10)"),
+	OPT("cluster-dns", "IP", cluster_dns,
+		"address of the DNS Service, or \"none\" (the tenth of the service range)"),
 	OPT("token-file", "FILE", token_file, "bearer tokens: token,user,uid,\"group,group\""),
 #undef OPT
 };
@@ -135,21 +137,6 @@ static int socket_url(int fd, char *out, size_t cap, char *ret_ip, size_t ip_cap
 	return 0;
 }
 
-/* The first address of the service range: the Service default/kubernetes. */
-static void service_ip(const char *cidr, char out[static INET_ADDRSTRLEN])
-{
-	char z[24] = "";
-	struct str s = str_of(cidr), a = str_cut(&s, '/');
-	struct in_addr in = {0};
-	uint64_t len = 16;
-	(void)str_copy(z, sizeof(z), a);
-	(void)inet_pton(AF_INET, z, &in);
-	(void)str_u64(s, &len);
-	uint32_t mask = len && len <= 32 ? ~0U << (32 - len) : 0;
-	in.s_addr = htonl((ntohl(in.s_addr) & mask) + 1);
-	(void)inet_ntop(AF_INET, &in, out, INET_ADDRSTRLEN);
-}
-
 /* --- the process --- */
 
 struct server {
@@ -161,7 +148,7 @@ struct server {
 	struct tls_ctx *tls;
 	struct httpd *httpd;
 	struct server_parts *parts;
-	char url[128], advertise[128];
+	char url[128], advertise[128], dns[16];
 };
 
 static int open_listeners(
@@ -194,9 +181,10 @@ static int open_pki(struct server *s, const int *fds, size_t n, struct err *e)
 		(void)snprintf(ips[m], sizeof(ips[m]), "IP:%s", ip);
 		sans[k++] = ips[m++];
 	}
-	service_ip(s->o.service_cidr, ip);
-	(void)snprintf(ips[m], sizeof(ips[m]), "IP:%s", ip);
-	sans[k++] = ips[m++];
+	if (options_nth_address(s->o.service_cidr, 1, ip)) {
+		(void)snprintf(ips[m], sizeof(ips[m]), "IP:%s", ip);
+		sans[k++] = ips[m++];
+	}
 	/* without --advertise: where --listen is */
 	(void)snprintf(s->advertise, sizeof(s->advertise), "%s",
 		s->o.advertise ? s->o.advertise : url + strlen("https://"));
@@ -210,6 +198,15 @@ static int open_pki(struct server *s, const int *fds, size_t n, struct err *e)
 	return server_pki_open(dir, sans, &s->pki, e);
 }
 
+/* NULL: no Service for it. */
+static const char *cluster_dns(struct server *s)
+{
+	const char *given = s->o.cluster_dns;
+	if (given)
+		return strcmp(given, "none") == 0 ? NULL : given;
+	return options_nth_address(s->o.service_cidr, 10, s->dns) ? s->dns : NULL;
+}
+
 static int open_api(struct server *s, struct err *e)
 {
 	char dir[4096];
@@ -221,6 +218,7 @@ static int open_api(struct server *s, struct err *e)
 	struct apiserver_config ac = {.store = s->store,
 		.loop = s->loop,
 		.service_cidr = s->o.service_cidr,
+		.cluster_dns = cluster_dns(s),
 		.node_port_min = s->o.port_min,
 		.node_port_max = s->o.port_max,
 		.advertise = s->advertise,
@@ -330,8 +328,7 @@ int role_server(int argc, char **argv)
 				   .listen = "127.0.0.1:6443",
 				   .service_cidr = "10.96.0.0/16",
 				   .cluster_cidr = "10.244.0.0/16",
-				   .node_ports = "30000-32767",
-				   .cluster_dns = "10.96.0.10"}};
+				   .node_ports = "30000-32767"}};
 	struct err e = {0};
 	int rc = parse_options(argc, argv, &s.o);
 	if (rc) {
