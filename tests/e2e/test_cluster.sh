@@ -46,6 +46,7 @@ outside() { # outside HOST PORT COUNT
 	local i
 	for ((i = 0; i < $3; i++)); do in_net curl -sS --max-time 3 "http://$1:$2/"; done
 }
+pods_left() { [ "$(k get pods -l app=web --no-headers 2>/dev/null | grep -c .)" -eq "$1" ]; } # those that end too
 pods_ready() { [ "$(k get pods -l app=web --no-headers 2>/dev/null | grep -c '1/1 *Running')" -eq "$1" ]; }
 endpoints_are() { [ "$(k get endpointslices -l kubernetes.io/service-name=web -o jsonpath='{range .items[*].endpoints[?(@.conditions.ready==true)]}{.addresses[0]}{"\n"}{end}' | grep -c .)" -eq "$1" ]; }
 ip_of() { k get node "$1" -o jsonpath='{.status.addresses[?(@.type=="InternalIP")].address}'; }
@@ -79,7 +80,8 @@ check "scale up" k scale deployment web --replicas=5
 check "five Ready" within 40 pods_ready 5
 check "five endpoints" within 20 endpoints_are 5
 check "scale down" k scale deployment web --replicas=2
-check "two left" within 40 pods_ready 2
+check "two left" within 40 pods_left 2
+check "two Ready" within 40 pods_ready 2
 victim=$(k get pods -l app=web -o jsonpath='{.items[0].metadata.name}')
 check "delete a pod" k delete pod "$victim" --timeout=60s
 check "it is replaced" within 40 pods_ready 2
