@@ -58,7 +58,8 @@ static json_t *gvk(const struct kind *k, const char *kind)
 
 static json_t *object_schema(const struct openapi *o, const struct kind *k)
 {
-	json_t *s = json_deep_copy(k->custom->schema->json);
+	const json_t *own = k->custom->schema->json;
+	json_t *s = own ? json_deep_copy(own) : json_object();
 	if (!s)
 		return NULL;
 	if (o->v2)
