@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs in one namespace. Servers say who they are and whom they see; clients report what they got.
 One JSON command a line on stdin, one JSON answer a line on stdout."""
-import errno, json, os, socket, sys, threading, time
+import errno, json, os, select, socket, struct, sys, threading, time
 
 held = {}
 
@@ -188,6 +188,68 @@ def op_bind(addr, port, kind="tcp", family=4):
             return {}
         except OSError as e:
             return dict(error=errno.errorcode[e.errno])
+
+
+def op_hop(addr, port, ttl, timeout=2):
+    """A datagram with few hops: the ICMP error that comes back (type, code, who sent it) and whom it is about."""
+    with socket.socket(type=socket.SOCK_DGRAM) as u:
+        u.setblocking(False)
+        u.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+        u.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+        u.sendto(b"z", (addr, port))
+        ready = select.poll()
+        ready.register(u, select.POLLIN)
+        for _, what in ready.poll(timeout * 1000):
+            if not what & select.POLLERR:
+                return dict(answer=u.recv(64).decode().split()[0])
+            _, extra, _, about = u.recvmsg(512, 512, socket.MSG_ERRQUEUE)
+            data = extra[0][2]  # struct sock_extended_err, then the offender's sockaddr_in
+            return dict(type=data[5], code=data[6], by=socket.inet_ntoa(data[20:24]), about=list(about))
+    return dict(error="silence")
+
+
+def op_path_mtu(addr, port, size, timeout=3):
+    """Sends datagrams that must not be fragmented until the path's MTU is learnt."""
+    with socket.socket(type=socket.SOCK_DGRAM) as u:
+        u.setsockopt(socket.IPPROTO_IP, 10, 2)  # IP_MTU_DISCOVER, IP_PMTUDISC_DO
+        u.connect((addr, port))
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            try:
+                u.send(b"z" * size)
+                time.sleep(0.02)
+            except OSError as e:
+                if e.errno == errno.EMSGSIZE:
+                    break
+        return dict(mtu=u.getsockopt(socket.IPPROTO_IP, 14))  # IP_MTU
+
+
+def op_upload(addr, port, size, timeout=10):
+    with socket.create_connection((addr, port), timeout) as c:
+        c.settimeout(timeout)
+        c.sendall(b" " * size)
+        return dict(name=ask(c, 0)[0][0])
+
+
+def op_options(addr, port, kind):
+    with socket.socket(type=socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as s:
+        s.settimeout(3)
+        s.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, b"\x01" * 8)
+        s.connect((addr, port))
+        if kind == "tcp":
+            return dict(name=ask(s, 0)[0][0])
+        s.send(b"z")
+        return dict(name=s.recv(65536).rstrip(b"y").decode().split()[0])
+
+
+def op_flood(addr, port, n, sources):
+    """SYNs that nobody will answer (their checksum is wrong), each of another client."""
+    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    for i in range(n):
+        src = socket.inet_aton(sources[i % len(sources)])
+        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, src, socket.inet_aton(addr))
+        raw.sendto(ip + struct.pack("!HHIIBBHHH", 1024 + i // len(sources), port, i, 0, 0x50, 2, 1000, 1, 0), (addr, 0))
+    return {}
 
 
 for line in sys.stdin:
