@@ -30,13 +30,38 @@ int FAM(to_pod)(struct __sk_buff *skb)
 	return r == NOT_OURS ? PASS : finish(skb, &p, r);
 }
 
+/* VXLAN for this node: what is inside comes by again, at tc_vx. */
+INLINE bool is_outer(const struct pkt *p)
+{
+	return p->t.proto == IPPROTO_UDP && p->t.dport == cfg.vx_port && p->kind == PKT_FLOW &&
+	       a32(p->t.daddr) == cfg.node_ip4;
+}
+
 /* Packets from outside (ingress of an uplink). */
 int FAM(nic_in)(struct __sk_buff *skb)
 {
 	struct pkt p = {};
-	if (pkt_init(skb, &p, HOOK_NIC_IN))
+	if (pkt_init(skb, &p, HOOK_NIC_IN) || is_outer(&p))
 		return PASS;
 	int r = walk(skb, &p);
+	if (r == NOT_OURS)
+		return walk_direct(skb, &p);
+	return finish(skb, &p, r);
+}
+
+/* Packets of other nodes, out of VXLAN (ingress of xebec_vx0). Like those of the uplink, except
+ * that only nodes may send them. */
+int FAM(vx)(struct __sk_buff *skb)
+{
+	struct pkt p = {};
+	__u32 vni = 0;
+	bool bad = pkt_init(skb, &p, HOOK_NIC_IN);
+	int r = vx_sender(skb, &p.tun, &vni);
+	if (r)
+		return finish(skb, &p, r);
+	if (bad)
+		return PASS;
+	r = walk(skb, &p);
 	if (r == NOT_OURS)
 		return walk_direct(skb, &p);
 	return finish(skb, &p, r);

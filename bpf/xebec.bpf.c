@@ -19,6 +19,7 @@ HOOK(to_pod)
 HOOK(nic_in)
 HOOK(nic_out)
 HOOK(host)
+HOOK(vx)
 
 extern int ct_sweep4(struct gc_run *g);
 

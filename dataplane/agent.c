@@ -22,6 +22,7 @@ struct agent {
 	struct agent_config cfg;
 	char pin_dir[256], conf_dir[256], bin_dir[256], sock[256];
 	struct hostnet net;
+	enum routing routing;
 	struct maps *maps;
 	struct cni cni;
 	struct noderoutes *routes;
@@ -44,6 +45,8 @@ static void cni_request(void *srv, struct http_exchange *x)
 		http_reply(x, 404, "text/plain", STR("only POST /cni is served here\n"), NULL, 0);
 		return;
 	}
+	/* Nodes behind VXLAN come and go: new pods get what fits now. */
+	a->cni.mtu = a->cfg.mtu ? a->cfg.mtu : noderoutes_pod_mtu(a->routes);
 	int r = cni_handle(&a->cni, x->body, &out);
 	if (r < 0)
 		log_warn("CNI: %s", out.p ? out.p : strerror(-r));
@@ -226,14 +229,19 @@ static int network_start(struct agent *a, struct err *e)
 		.cluster_cidr = a->cfg.cluster_cidr,
 		.foreign_pods = a->cfg.services_only};
 	sizes_fill(&a->cfg, h.max);
-	if (a->cfg.services_only)
+	if (a->cfg.services_only) {
+		h.routing = ROUTING_NONE;
 		return host_open(&h, &a->net, &a->maps, e);
+	}
+	if (routing_parse(a->cfg.routing, &a->routing) < 0)
+		return err_set(e, EINVAL, NULL, "routing '%s' is not auto, direct or vxlan",
+			a->cfg.routing);
+	h.routing = a->routing;
 	(void)snprintf(leases, sizeof(leases), "%s/ipam", a->cfg.data_dir);
 	int r = ipam_open(leases, &a->cni.ipam, e);
 	if (r < 0 || (r = host_open(&h, &a->net, &a->maps, e)) < 0)
 		return r;
 	a->cni.maps = a->maps;
-	a->cni.mtu = a->cfg.mtu ? a->cfg.mtu : a->net.uplink_mtu;
 	return cni_adopt(&a->cni, e);
 }
 
@@ -264,7 +272,7 @@ static int watches_start(struct agent *a, struct err *e)
 {
 	struct noderoutes_config nc = {.client = a->cfg.client,
 		.node_name = a->cfg.node_name,
-		.uplink_if = a->net.uplink_if,
+		.peers = {.maps = a->maps, .net = &a->net, .how = a->routing},
 		.on_own_cidr = on_own_cidr,
 		.arg = a};
 	struct health_config hc = {

@@ -17,7 +17,7 @@
 
 static bool hook_ingress(enum xb_hook h)
 {
-	return h == HOOK_POD || h == HOOK_NIC_IN;
+	return h == HOOK_POD || h == HOOK_NIC_IN || h == HOOK_VX;
 }
 
 static void link_path(const struct maps *m, const char *name, enum xb_hook hook, char out[PATH_MAX])

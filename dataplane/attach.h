@@ -6,7 +6,7 @@
 
 #include "maps.h"
 
-/* Puts the hook's program on ifindex (HOOK_POD, HOOK_NIC_IN: ingress; the others: egress). name is
+/* Puts the hook's program on ifindex (HOOK_POD, HOOK_NIC_IN, HOOK_VX: ingress; the others: egress). name is
  * the interface's name, unique on the node. Attaching again, also by another process, swaps the
  * program without a gap. */
 int attach_hook(struct maps *m, int ifindex, const char *name, enum xb_hook hook, struct err *e);

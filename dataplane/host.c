@@ -35,6 +35,10 @@ static int cfg_from(
 	cfg->host_if = (uint32_t)net->host_if;
 	cfg->opts = c->foreign_pods ? OPT_FOREIGN_PODS : 0;
 	memcpy(cfg->host_mac, net->host_mac, sizeof cfg->host_mac);
+	cfg->vx_if = (uint32_t)net->vx_if;
+	cfg->vx_mtu = net->vx_mtu;
+	cfg->vx_port = net->vx_if ? VXLAN_PORT : 0;
+	vxlan_mac(net->node_ip, cfg->vx_mac);
 	return 0;
 }
 
@@ -48,11 +52,15 @@ static int hooks_attach(struct maps *m, const struct hostnet *net, struct err *e
 	} rows[] = {
 		{net->uplink_if, net->uplink, HOOK_NIC_OUT},
 		{net->uplink_if, net->uplink, HOOK_NIC_IN},
+		{net->vx_if, VXLAN_IF, HOOK_NIC_OUT},
+		{net->vx_if, VXLAN_IF, HOOK_VX},
 		{net->host_if, "xebec0", HOOK_HOST},
 		{1, "lo", HOOK_HOST},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		int r = attach_hook(m, rows[i].ifindex, rows[i].name, rows[i].hook, e);
+		int r = rows[i].ifindex == 0
+				? 0
+				: attach_hook(m, rows[i].ifindex, rows[i].name, rows[i].hook, e);
 		if (r)
 			return r;
 	}
@@ -66,6 +74,7 @@ int host_open(
 	struct maps_config mc = {.pin_dir = c->pin_dir};
 	AUTO_MAPS struct maps *m = NULL;
 	int r = hostnet_setup(c->node_ip, c->service_cidr, &net, e);
+	r = r ? r : vxlan_setup(&net, c->routing, e);
 	r = r ? r : cfg_from(c, &net, &mc.cfg, e);
 	if (r)
 		return r;

@@ -6,6 +6,7 @@
 
 #include "hostnet.h"
 #include "maps.h"
+#include "peers.h"
 
 struct host_config {
 	const char *pin_dir;	  /* "/sys/fs/bpf/xebec/<node>" */
@@ -13,7 +14,8 @@ struct host_config {
 	const char *service_cidr; /* "10.96.0.0/16" */
 	const char *cluster_cidr; /* "10.244.0.0/16" */
 	bool foreign_pods;	  /* another plugin connects them (see hostwatch.h) */
-	uint32_t max[MAP_COUNT];  /* map sizes, 0 = default */
+	enum routing routing;
+	uint32_t max[MAP_COUNT]; /* map sizes, 0 = default */
 };
 /* Also swaps the programs of everything already attached. Safe to call again after a crash: traffic
  * does not stop. net may be NULL. */

@@ -66,8 +66,14 @@ static int uplink_find(struct hostnet *h, const char *node_ip, struct err *e)
 		if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET)
 			continue;
 		const struct sockaddr_in *sin = (const void *)i->ifa_addr;
-		if (memcmp(&sin->sin_addr, h->node_ip, 4) == 0)
-			(void)snprintf(h->uplink, sizeof(h->uplink), "%s", i->ifa_name);
+		if (memcmp(&sin->sin_addr, h->node_ip, 4) != 0)
+			continue;
+		(void)snprintf(h->uplink, sizeof(h->uplink), "%s", i->ifa_name);
+		if (i->ifa_netmask)
+			memcpy(h->node_mask,
+				&((const struct sockaddr_in *)(const void *)i->ifa_netmask)
+					 ->sin_addr,
+				4);
 	}
 	freeifaddrs(all);
 	return h->uplink[0] ? 0

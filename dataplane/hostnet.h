@@ -14,6 +14,9 @@ struct hostnet {
 	unsigned uplink_mtu;
 	char uplink[IFNAMSIZ];
 	uint8_t host_mac[6];
+	int vx_if; /* xebec_vx0; 0 = none */
+	unsigned vx_mtu;
+	uint8_t node_mask[4]; /* of the uplink's network: nodes inside it are on our L2 */
 };
 
 /* Finds the uplink by its address, sets sysctls, makes xebec0 and its route. Idempotent. */

@@ -33,6 +33,8 @@ static const char *const count_names[CNT_MAX] = {
 	[CNT_REUSE] = "tuples_reused",
 	[CNT_SOCK_KILL] = "sockets_destroyed",
 	[CNT_BIND_REFUSED] = "binds_refused",
+	[CNT_VX_OUT] = "vxlan_out",
+	[CNT_VX_IN] = "vxlan_in",
 };
 
 const char *drop_reason_name(uint32_t r)

@@ -42,6 +42,7 @@ static const char *const hook_names[HOOK_MAX] = {
 	[HOOK_NIC_IN] = "tc_nic_in",
 	[HOOK_NIC_OUT] = "tc_nic_out",
 	[HOOK_HOST] = "tc_host",
+	[HOOK_VX] = "tc_vx",
 };
 
 const char *maps_name(enum map_id id)

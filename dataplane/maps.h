@@ -14,7 +14,7 @@
 /* clang-format off */
 #define MAP_LIST \
 	X(svc4) X(svc_tab) X(be_tab) X(lut) X(svc_info) X(ct4) X(ctn4) X(aff) X(srcr) X(ep4) \
-	X(ep_tab) X(lip4) X(frag4) X(be_open) X(be_st) X(svc_st) X(stat) X(ev) X(meta)
+	X(ep_tab) X(ipc4) X(node) X(lip4) X(frag4) X(be_open) X(be_st) X(svc_st) X(stat) X(ev) X(meta)
 /* clang-format on */
 enum map_id {
 #define X(name) MAP_##name,

@@ -17,29 +17,24 @@ static const struct resource nodes_resource = {
 struct noderoutes {
 	struct noderoutes_config cfg;
 	struct informer *nodes;
-	struct nl *nl;
+	struct peers peers;
 	char *name;
 };
 
-/* The route that this Node wants; false when it lacks a podCIDR or an InternalIP. */
-static bool node_route(const struct noderoutes *n, const struct cobj *o, struct nl_route *ret)
+/* What this Node says of itself; false when it lacks a podCIDR or an InternalIP. */
+static bool node_peer(const struct cobj *o, struct peer *ret)
 {
 	char cidr[64], ip[64] = "";
-	struct nl_route r = {.family = AF_INET, .has_gw = true, .oif = n->cfg.uplink_if};
+	struct peer p = {0};
 	jv_each (it, jv_path(o->v, "status.addresses")) {
 		if (jv_is_str(jv_get(it.v, "type"), "InternalIP") && !ip[0])
 			(void)jv_copy(jv_get(it.v, "address"), ip, sizeof(ip));
 	}
 	if (jv_copy(jv_path(o->v, "spec.podCIDR"), cidr, sizeof(cidr)) < 0 ||
-		cidr_parse(cidr, r.dst, &r.prefix) < 0 || inet_pton(AF_INET, ip, r.gw) != 1)
+		cidr_parse(cidr, p.pods, &p.prefix) < 0 || inet_pton(AF_INET, ip, p.ip) != 1)
 		return false;
-	*ret = r;
+	*ret = p;
 	return true;
-}
-
-static bool same_route(const struct nl_route *a, const struct nl_route *b)
-{
-	return a->prefix == b->prefix && memcmp(a->dst, b->dst, 4) == 0;
 }
 
 static void own_node(struct noderoutes *n, const struct cobj *o)
@@ -52,52 +47,46 @@ static void own_node(struct noderoutes *n, const struct cobj *o)
 static void on_node(void *arg, struct cobj *old, struct cobj *new)
 {
 	struct noderoutes *n = arg;
-	struct nl_route was, is;
+	struct peer was = {0}, is = {0};
 	if (strcmp((new ? new : old)->name, n->name) == 0) {
 		if (new)
 			own_node(n, new);
 		return;
 	}
-	bool had = old && node_route(n, old, &was), has = new &&node_route(n, new, &is);
-	int r = 0;
-	if (had && (!has || !same_route(&was, &is)))
-		r = nl_route_del(n->nl, &was);
-	if (has && (!had || memcmp(&was, &is, sizeof(is)) != 0))
-		r = nl_route_replace(n->nl, &is);
+	bool had = old && node_peer(old, &was), has = new &&node_peer(new, &is);
+	bool same = had && has && memcmp(&was, &is, sizeof(is)) == 0;
+	int r = had && !same ? peer_del(&n->peers, &was) : 0;
+	if (has && !same)
+		r = peer_set(&n->peers, &is);
 	if (r < 0)
 		log_error(
 			"route to the pods of node %s: %s", (new ? new : old)->name, strerror(-r));
 }
 
-struct sweep {
-	struct noderoutes *n;
-	struct nl_route stale[64]; /* more than 64 vanished nodes: the next start gets the rest */
-	size_t count;
-};
-
-static void sweep_see(void *arg, const struct nl_route *have)
+/* Some Node is this peer. A range of length 0 stands for any. */
+static bool is_node(void *arg, const struct peer *have)
 {
-	struct sweep *s = arg;
-	struct nl_route want;
-	if (!have->has_gw || have->oif != s->n->cfg.uplink_if || s->count == 64)
-		return;
-	informer_each(s->n->nodes, NULL, it)
+	const struct noderoutes *n = arg;
+	struct peer want;
+	informer_each(n->nodes, NULL, it)
 	{
-		if (node_route(s->n, it.obj, &want) && same_route(have, &want))
-			return;
+		if (strcmp(it.obj->name, n->name) == 0 || !node_peer(it.obj, &want) ||
+			memcmp(have->ip, want.ip, 4) != 0)
+			continue;
+		if (have->prefix == 0 ||
+			(have->prefix == want.prefix && memcmp(have->pods, want.pods, 4) == 0))
+			return true;
 	}
-	s->stale[s->count++] = *have;
+	return false;
 }
 
-/* Routes that an earlier agent made for nodes that are gone. */
+/* Routes and rows that an earlier agent made for nodes that are gone. */
 static void on_synced(void *arg)
 {
 	struct noderoutes *n = arg;
-	struct sweep s = {.n = n};
-	if (nl_route_each(n->nl, AF_INET, NL_PROTO_XEBEC, sweep_see, &s) < 0)
-		return;
-	for (size_t i = 0; i < s.count; i++)
-		(void)nl_route_del(n->nl, &s.stale[i]);
+	int r = peers_sweep(&n->peers, is_node, n);
+	if (r < 0)
+		log_error("routes of nodes that are gone: %s", strerror(-r));
 }
 
 int noderoutes_start(const struct noderoutes_config *c, struct noderoutes **ret, struct err *e)
@@ -106,13 +95,14 @@ int noderoutes_start(const struct noderoutes_config *c, struct noderoutes **ret,
 	if (!n)
 		return err_set(e, ENOMEM, NULL, "out of memory");
 	n->cfg = *c;
+	n->peers = c->peers;
 	n->name = strdup(c->node_name);
 	struct informer_config ic = {.client = c->client,
 		.resource = &nodes_resource,
 		.on_event = on_node,
 		.on_synced = on_synced,
 		.arg = n};
-	int r = n->name ? nl_open(-1, &n->nl) : -ENOMEM;
+	int r = n->name ? nl_open(-1, &n->peers.nl) : -ENOMEM;
 	if (r < 0)
 		(void)err_set(e, r, NULL, "open rtnetlink");
 	else
@@ -130,7 +120,12 @@ void noderoutes_free(struct noderoutes *n)
 	if (!n)
 		return;
 	informer_free(n->nodes);
-	nl_close(n->nl);
+	nl_close(n->peers.nl);
 	free(n->name);
 	free(n);
+}
+
+unsigned noderoutes_pod_mtu(const struct noderoutes *n)
+{
+	return peers_pod_mtu(&n->peers);
 }

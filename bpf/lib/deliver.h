@@ -3,20 +3,22 @@
 #ifndef XEBEC_BPF_DELIVER_H
 #define XEBEC_BPF_DELIVER_H
 
-#include "lib/lb.h"
+#include "lib/vxlan.h"
 
 enum out_kind {
 	OUT_STACK, /* this hook's natural way on */
 	OUT_POD,   /* a pod of this node */
 	OUT_HOST,  /* a socket of this node, by way of xebec0 */
 	OUT_NEIGH, /* another machine */
+	OUT_VX,	   /* another node, in VXLAN */
 };
 
 struct out {
 	__u32 kind, ifindex;
 	struct macs macs;
 	struct bpf_redir_neigh nh;
-	__u32 mtu; /* != 0: the packet is too big for the path, which takes this much */
+	__u32 remote, vni; /* OUT_VX: the node (host order) */
+	__u32 mtu;	   /* != 0: the packet is too big for the path, which takes this much */
 };
 
 INLINE bool hook_is_egress(__u32 hook)
@@ -70,6 +72,27 @@ GLOBAL int FAM(out_fib)(
 	return 0;
 }
 
+/* A pod or node behind VXLAN: 0. 1 = it is none. */
+GLOBAL int FAM(out_vxlan)(
+	struct __sk_buff *skb, const struct pkt *p, const struct tuple *to, struct out *o)
+{
+	if (!p || !to || !o)
+		return 1;
+	struct xb_net *n = net_find(to->daddr);
+	if (!n || !(n->flags & NET_VXLAN))
+		return 1;
+	o->kind = OUT_VX;
+	o->ifindex = cfg.vx_if;
+	o->remote = node_addr(n);
+	o->vni = VNI_PLAIN;
+	__builtin_memcpy(o->macs.dst, n->mac, 6);
+	for (int i = 0; i < 6; i++)
+		o->macs.src[i] = cfg.vx_mac[i];
+	if (pkt_path_len(skb, p) > cfg.vx_mtu)
+		o->mtu = cfg.vx_mtu;
+	return 0;
+}
+
 /* Fills *o for a packet that will carry `to`. 0 or -DROP_x. */
 INLINE int out_find(struct __sk_buff *skb, const struct pkt *p, const struct tuple *to,
 	bool to_host, struct out *o)
@@ -89,6 +112,8 @@ INLINE int out_find(struct __sk_buff *skb, const struct pkt *p, const struct tup
 		o->kind = p->hook == HOOK_HOST || is_local_ip(to->saddr) ? OUT_HOST : OUT_STACK;
 		return 0;
 	}
+	if (unlikely(vx_used()) && !FAM(out_vxlan)(skb, p, to, o))
+		return 0;
 	return FAM(out_fib)(skb, p, to, o);
 }
 
@@ -115,12 +140,16 @@ INLINE int out_send(struct __sk_buff *skb, const struct pkt *p, struct out *o)
 	skb->mark = MARK_DONE;
 	if (o->kind == OUT_POD)
 		return (int)bpf_redirect(o->ifindex, 0);
+	if (o->kind == OUT_VX) {
+		int r = FAM(vx_wrap)(skb, o->remote, o->vni);
+		return r ? r : (int)bpf_redirect(o->ifindex, 0);
+	}
 	return (int)bpf_redirect_neigh(o->ifindex, &o->nh, sizeof o->nh, 0);
 }
 
 INLINE bool out_hop(const struct out *o) /* is it a hop, so that TTL counts down? */
 {
-	return o->kind == OUT_POD || o->kind == OUT_NEIGH;
+	return o->kind == OUT_POD || o->kind == OUT_NEIGH || o->kind == OUT_VX;
 }
 
 /* Rewrites to `to` and sends. 0.. = the program's verdict, -DROP_x. */
@@ -130,7 +159,7 @@ INLINE int out_rewrite_send(
 	const struct macs *m = 0;
 	if (o->kind == OUT_HOST)
 		macs_host(&o->macs);
-	if (o->kind == OUT_HOST || o->kind == OUT_POD)
+	if (o->kind == OUT_HOST || o->kind == OUT_POD || o->kind == OUT_VX)
 		m = &o->macs;
 	/* A packet from this node's own sockets has made no hop yet. */
 	__u8 hop = out_hop(o) && p->hook != HOOK_HOST;

@@ -16,6 +16,7 @@
 #define ct_entry xb4_ct
 #define fe_key	 xb4_fe_key
 #define frag_key xb4_frag_key
+#define net_key	 xb4_net_key
 
 INLINE __u32 a32(const void *addr)
 {

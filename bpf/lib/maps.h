@@ -38,6 +38,8 @@ MAP(ep4, HASH, 0, __u32, struct xb_ep, 1024);
 MAP(ep_tab, ARRAY, BPF_F_MMAPABLE, __u32, struct xb_ep, XB_EP_TAB);
 MAP(lip4, HASH, 0, __u32, __u32, 256);
 MAP(frag4, LRU_HASH, 0, struct xb4_frag_key, struct xb_frag, 4096);
+MAP(ipc4, LPM_TRIE, BPF_F_NO_PREALLOC, struct xb4_net_key, struct xb_net, 16384);
+MAP(node, HASH, BPF_F_NO_PREALLOC, struct xb_node_key, struct xb_node, 8192);
 MAP(be_st, PERCPU_ARRAY, 0, __u32, struct xb_be_st, 65536);
 MAP(svc_st, PERCPU_ARRAY, 0, __u32, struct xb_svc_st, 65536);
 MAP(stat, PERCPU_ARRAY, 0, __u32, struct xb_stat, XB_STATS);

@@ -45,14 +45,37 @@ GLOBAL int FAM(walk_plain)(const struct pkt *p, struct tuple *to, __u16 *flags, 
 	return 0;
 }
 
+/* Of a pod to another node's pods: wrapped at once, not by way of the stack's routes. What is too
+ * big the stack cuts up or refuses. */
+GLOBAL int FAM(direct_vxlan)(struct __sk_buff *skb, const struct pkt *p)
+{
+	struct out o = {};
+	if (!p || FAM(out_vxlan)(skb, p, &p->t, &o))
+		return PASS;
+	if (o.mtu) {
+		if (!(p->frag_field & IP_DF) || p->kind != PKT_FLOW)
+			return PASS;
+		return FAM(reject_icmp)(skb, p, ICMP_FRAG_NEEDED, o.mtu, cfg.node_ip4);
+	}
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct iphdr *ip = data + ETH_HLEN;
+	if ((void *)(ip + 1) > end)
+		return PASS;
+	mac_store(data, &o.macs);
+	ip_header_update(ip, 0, 1);
+	return out_send(skb, p, &o);
+}
+
 /* A packet that is no service's, straight to a pod of this node, past the stack. Anything special
  * is left to the stack. */
 INLINE int walk_direct(struct __sk_buff *skb, const struct pkt *p)
 {
 	struct out o = {};
 	struct xb_ep *ep = ep_find(p->t.daddr);
-	if (!ep || p->ttl <= 1)
+	if (p->ttl <= 1)
 		return PASS;
+	if (!ep)
+		return p->hook == HOOK_POD && vx_used() ? FAM(direct_vxlan)(skb, p) : PASS;
 	out_pod(&o, ep);
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct iphdr *ip = data + ETH_HLEN;

@@ -25,6 +25,8 @@ INLINE void eth_swap(void *data)
 INLINE int send_back(struct __sk_buff *skb, const struct pkt *p)
 {
 	skb->mark = MARK_DONE;
+	if (p->tun && FAM(vx_wrap)(skb, p->tun, VNI_PLAIN))
+		return -DROP_REWRITE;
 	if (p->hook != HOOK_HOST)
 		return (int)bpf_redirect(p->ifindex, 0);
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;

@@ -2,7 +2,9 @@
  * rtnetlink requests over libmnl. */
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <endian.h>
 #include <linux/if_link.h>
+#include <linux/lwtunnel.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <stdlib.h>
@@ -215,6 +217,22 @@ int nl_veth_add(struct nl *n, const struct nl_veth *v)
 	return nl_ack(n, h);
 }
 
+int nl_vxlan_add(struct nl *n, const struct nl_vxlan *v)
+{
+	struct ifinfomsg m = {0};
+	struct nlmsghdr *h = nl_msg(n, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &m, sizeof(m));
+	put_link_basics(h, v->name, v->mtu, v->mac);
+	struct nlattr *info = mnl_attr_nest_start(h, IFLA_LINKINFO);
+	mnl_attr_put_strz(h, IFLA_INFO_KIND, "vxlan");
+	struct nlattr *data = mnl_attr_nest_start(h, IFLA_INFO_DATA);
+	mnl_attr_put_u8(h, IFLA_VXLAN_COLLECT_METADATA, 1);
+	mnl_attr_put_u8(h, IFLA_VXLAN_LEARNING, 0);
+	mnl_attr_put_u16(h, IFLA_VXLAN_PORT, htobe16(v->port));
+	mnl_attr_nest_end(h, data);
+	mnl_attr_nest_end(h, info);
+	return nl_ack(n, h);
+}
+
 static size_t addr_len(int family)
 {
 	return family == AF_INET6 ? 16 : 4;
@@ -253,6 +271,14 @@ static struct nlmsghdr *route_msg(struct nl *n, uint16_t type, int flags, const 
 		mnl_attr_put(h, RTA_PREFSRC, len, r->src);
 	if (r->oif)
 		mnl_attr_put_u32(h, RTA_OIF, (uint32_t)r->oif);
+	if (r->tunnel) {
+		mnl_attr_put_u16(h, RTA_ENCAP_TYPE, LWTUNNEL_ENCAP_IP);
+		struct nlattr *encap = mnl_attr_nest_start(h, RTA_ENCAP);
+		mnl_attr_put_u64(h, LWTUNNEL_IP_ID, htobe64(r->tunnel));
+		mnl_attr_put(h, LWTUNNEL_IP_DST, 4, r->tunnel_dst);
+		mnl_attr_put(h, LWTUNNEL_IP_SRC, 4, r->tunnel_src);
+		mnl_attr_nest_end(h, encap);
+	}
 	return h;
 }
 
@@ -327,4 +353,13 @@ int nl_neigh_set(struct nl *n, int ifindex, int family, const void *addr, const 
 	mnl_attr_put(h, NDA_DST, addr_len(family), addr);
 	mnl_attr_put(h, NDA_LLADDR, 6, mac);
 	return nl_ack(n, h);
+}
+
+int nl_neigh_del(struct nl *n, int ifindex, int family, const void *addr)
+{
+	struct ndmsg m = {.ndm_family = (uint8_t)family, .ndm_ifindex = ifindex};
+	struct nlmsghdr *h = nl_msg(n, RTM_DELNEIGH, 0, &m, sizeof(m));
+	mnl_attr_put(h, NDA_DST, addr_len(family), addr);
+	int r = nl_ack(n, h);
+	return r == -ENOENT ? 0 : r;
 }

@@ -16,7 +16,7 @@ struct node_opts {
 	const char *name, *kubeconfig, *data_dir, *run_dir, *node_ip, *runtime;
 	const char *cluster_dns, *cluster_domain, *service_cidr, *cluster_cidr, *cgroup_root;
 	const char *host_cgroup;
-	const char *listen, *labels, *max_pods, *dns_upstream, *resolv_conf;
+	const char *listen, *labels, *max_pods, *routing, *dns_upstream, *resolv_conf;
 	char dns[16];
 };
 
@@ -53,6 +53,8 @@ static const struct option_row rows[] = {
 		"default 0.0.0.0:10250"},
 	{"--node-labels", offsetof(struct node_opts, labels), "A=B,C=D",
 		"labels of the Node object"},
+	{"--routing", offsetof(struct node_opts, routing), "HOW",
+		"pods' way to other nodes: auto (default), direct, vxlan"},
 	{"--max-pods", offsetof(struct node_opts, max_pods), "N", "default 110"},
 };
 
@@ -148,6 +150,7 @@ static int agent_up(const struct node_opts *o, struct agent_run *a, struct err *
 		.dns_upstream = o->dns_upstream,
 		.resolv_conf = o->resolv_conf,
 		.host_cgroup = strcmp(o->host_cgroup, "none") == 0 ? NULL : o->host_cgroup,
+		.routing = o->routing,
 		.metrics_addr = "0.0.0.0:10249",
 		.health_addr = "0.0.0.0:10256"};
 	a->loop = loop_new();

@@ -48,6 +48,7 @@ static void network(void)
 	node.lxa = veth(n, "lxa", "lxap");
 	node.lxb = veth(n, "lxb", "lxbp");
 	node.host = veth(n, "xebec0", "xebec0p");
+	node.vx = veth(n, "xebec_vx0", "vx0p"); /* stands in for VXLAN */
 	uint8_t ip[4];
 	inet_pton(AF_INET, NODE, ip);
 	must(nl_addr_add(n, node.uplink, AF_INET, ip, 24), "addr");
@@ -85,6 +86,10 @@ int node_setup(void **state)
 	inet_pton(AF_INET, "255.255.0.0", &c.cfg.pod_mask4);
 	c.cfg.host_if = (uint32_t)node.host;
 	memcpy(c.cfg.host_mac, "\2\xcc\0\0\0\1", 6);
+	c.cfg.vx_if = (uint32_t)node.vx;
+	c.cfg.vx_mtu = 1450;
+	c.cfg.vx_port = 4789;
+	memcpy(c.cfg.vx_mac, "\2\xdd\0\0\0\1", 6);
 	if (maps_open(&c, &node.m, &e)) {
 		fprintf(stderr, "Bail out! %s\n", e.msg);
 		exit(1);

@@ -28,7 +28,7 @@
 
 struct node {
 	struct maps *m;
-	int uplink, lxa, lxb, host;
+	int uplink, lxa, lxb, host, vx;
 	char dir[64];
 };
 extern struct node node;

@@ -3,9 +3,11 @@
  * agent: maps are adopted, programs loaded anew and swapped.
  *   dptool up PIN NODE_IP SVC_CIDR CLUSTER_CIDR
  *   dptool pod PIN NODE_IP SVC_CIDR CLUSTER_CIDR CONTAINER NETNS IP
+ *   dptool peer PIN NODE_IP SVC_CIDR CLUSTER_CIDR PEER_IP PEER_POD_CIDR
  *   dptool set PIN NODE_IP SVC_CIDR CLUSTER_CIDR NODE FILE   FILE:
  * [{"ns","name","service","slices"}]
  * With XEBEC_CGROUP=DIR in the environment, the socket programs are attached there.
+ * XEBEC_ROUTING in the environment: auto, direct or vxlan.
  */
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -14,6 +16,7 @@
 #include "podlink.h"
 #include "programmer.h"
 #include "sock.h"
+#include "xebec/base/netlink.h"
 #include "xebec/base/timefmt.h"
 
 static int fail(const struct err *e)
@@ -96,22 +99,42 @@ static void cleanup_sock(struct sock **s)
 	sock_free(*s);
 }
 
+static int do_peer(struct maps *m, const struct hostnet *net, enum routing how, char **a)
+{
+	struct peers p = {.maps = m, .net = net, .how = how};
+	struct peer peer = {0};
+	int r = nl_open(-1, &p.nl);
+	if (r < 0 || inet_pton(AF_INET, a[0], peer.ip) != 1 ||
+		cidr_parse(a[1], peer.pods, &peer.prefix) < 0)
+		return 1;
+	r = peer_set(&p, &peer);
+	nl_close(p.nl);
+	if (r < 0)
+		fprintf(stderr, "dptool: peer %s: %s\n", a[0], strerror(-r));
+	return r < 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct err e = {0};
 	AUTO_MAPS struct maps *m = NULL;
+	struct hostnet net;
 	if (argc < 6)
 		return 2;
 	struct host_config c = {.pin_dir = argv[2],
 		.node_ip = argv[3],
 		.service_cidr = argv[4],
 		.cluster_cidr = argv[5]};
-	if (host_open(&c, NULL, &m, &e))
+	if (routing_parse(getenv("XEBEC_ROUTING"), &c.routing) < 0)
+		return 2;
+	if (host_open(&c, &net, &m, &e))
 		return fail(&e);
 	const char *cgroup = getenv("XEBEC_CGROUP");
 	AUTO(cleanup_sock) struct sock *s = NULL;
 	if (cgroup && sock_open(m, cgroup, &s, &e))
 		return fail(&e);
+	if (strcmp(argv[1], "peer") == 0 && argc == 8)
+		return do_peer(m, &net, c.routing, argv + 6);
 	if (strcmp(argv[1], "pod") == 0 && argc == 9)
 		return do_pod(m, argv + 6);
 	if (strcmp(argv[1], "set") == 0 && argc == 8)

@@ -15,6 +15,19 @@ def sh(*cmd):
     subprocess.run(cmd, check=True, stdout=subprocess.DEVNULL)
 
 
+def numbers():
+    """Indices of the map `stat` by name: drop reasons and counters."""
+    abi = os.path.join(ROOT, "include/xebec/abi")
+    with open(os.path.join(abi, "drop.def")) as f:
+        names = [line[5:line.index(",")] for line in f if line.startswith("DROP(")]
+    out = {n: i + 1 for i, n in enumerate(names)}
+    with open(os.path.join(abi, "stat.h")) as f:
+        text = f.read()
+    first = int(text.split("CNT_FIRST = ")[1].split(",")[0])
+    rows = text.split("CNT_FIRST,\n")[1].split("CNT_MAX")[0].replace(" ", "").split(",")
+    return out | {n.strip(): first + 1 + i for i, n in enumerate(rows) if n.strip()}
+
+
 class Worker:
     """worker.py in a namespace; call(op, ...) returns its JSON answer."""
 
@@ -69,6 +82,13 @@ class Lab:
     def on(self, ns, *cmd):
         sh("nsenter", f"--net=/run/netns/{ns}", *cmd)
 
+    def router(self, *addrs):
+        """The bridge's namespace routes between its networks."""
+        self.on(self.br, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.send_redirects=0",
+                "net.ipv4.conf.br0.send_redirects=0")
+        for a in addrs:
+            self.on(self.br, "ip", "addr", "add", a, "dev", "br0")
+
     def plug(self, ns, ip):
         """Joins a namespace to the bridge as eth0."""
         port = f"p{ns[-6:]}"
@@ -76,6 +96,7 @@ class Lab:
         self.on(self.br, "ip", "link", "set", port, "master", "br0", "up")
         self.on(ns, "ip", "addr", "add", f"{ip}/24", "dev", "eth0")
         self.on(ns, "ip", "link", "set", "eth0", "up")
+        self.on(ns, "ip", "route", "add", "default", "via", ip.rsplit(".", 1)[0] + ".1")
 
     def node(self, name, ip):
         ns = self.space(name)

@@ -2,26 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services on two nodes with real sockets: every way in, both protocols, and restarts under traffic."""
 from netlab import Lab, Tap
+from services import expect, service, slice_of
 
 lab, tap = Lab("svc"), Tap()
 W = lab.workers
 N1, N2, CLIENT = "172.31.99.2", "172.31.99.3", "172.31.99.100"
 A, B, C = "10.244.1.10", "10.244.1.11", "10.244.2.10"
-
-
-def slice_of(*eps, port=8080):
-    return dict(ports=[dict(name="p", port=port, protocol=k) for k in ("TCP",)] +
-                [dict(name="u", port=port, protocol="UDP")],
-                endpoints=[dict(addresses=[ip], nodeName=node, conditions=dict(ready=True)) for ip, node in eps])
-
-
-def service(name, vip, node_port, *eps, port=8080, **spec):
-    ports = [dict(name="p", port=80, protocol="TCP"), dict(name="u", port=80, protocol="UDP")]
-    if node_port:
-        for p in ports:
-            p["nodePort"] = node_port
-    return dict(ns="default", name=name, slices=[slice_of(*eps, port=port)],
-                service=dict(spec=dict(clusterIPs=[vip], ports=ports, **spec)))
 
 
 def install(*more):
@@ -32,16 +18,6 @@ def install(*more):
                   service("local", "10.96.0.14", 30084, (B, "n1"), externalTrafficPolicy="Local"),
                   service("ext", "10.96.0.16", 0, (B, "n1"), (C, "n2"), externalIPs=["203.0.113.7"]),
                   service("host", "10.96.0.15", 30085, (N1, "n1"), (N2, "n2"), port=9100), *more])
-
-
-def expect(r, names, n=None, peers=None):
-    if r.get("error") or r["errors"]:
-        return f"{r}"
-    if set(r["names"]) != set(names):
-        return f"answered by {r['names']}, wanted {names}"
-    if peers and set(r["peers"]) != set(peers):
-        return f"seen as {r['peers']}, wanted {peers}"
-    return None
 
 
 def both_ways(who, addr, port, names, peers=None, n=24):

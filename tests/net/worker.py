@@ -15,7 +15,10 @@ def serve_tcp(name, s):
 def tcp_client(name, c, peer):
     f = c.makefile("rb")
     with c:
-        for line in f:  # "SIZE": who am I, then SIZE bytes
+        for line in f:  # "SIZE": who am I, then SIZE bytes; "upload SIZE": SIZE bytes, then how many came
+            if line.startswith(b"upload "):
+                c.sendall(b"%d\n" % len(f.read(int(line.split()[1]))))
+                continue
             n = int(line)
             c.sendall(f"{name} {peer[0]}\n".encode() + b"x" * n)
 
@@ -97,6 +100,44 @@ def op_hold(key, addr, port):
     c.settimeout(5)
     held[key] = c
     return dict(name=ask(c, 0)[0][0])
+
+
+def op_upload(addr, port, size):
+    """Sends that much and asks how much arrived."""
+    with socket.create_connection((addr, port), 3) as c:
+        c.settimeout(20)
+        c.sendall(b"upload %d\n" % size)
+        for _ in range(size >> 16):
+            c.sendall(b"u" * 65536)
+        return dict(got=int(c.makefile("rb").readline()))
+
+
+def op_listen(port):
+    """Keeps what comes; op_received tells."""
+    s = socket.socket(type=socket.SOCK_DGRAM)
+    s.bind(("0.0.0.0", port))
+    held[port] = s
+    return {}
+
+
+def op_received(port, n, timeout=2):
+    """The first n datagrams and who sent them."""
+    s, out = held[port], []
+    s.settimeout(timeout)
+    try:
+        while len(out) < n:
+            data, peer = s.recvfrom(65536)
+            out.append([data.decode("latin1"), peer[0], peer[1]])
+    except OSError:
+        pass
+    return dict(packets=out)
+
+
+def op_sendto(addr, port, hex, sport=0):
+    with socket.socket(type=socket.SOCK_DGRAM) as u:
+        u.bind(("0.0.0.0", sport))
+        u.sendto(bytes.fromhex(hex), (addr, port))
+    return {}
 
 
 def op_again(key, size=0):

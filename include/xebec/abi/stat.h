@@ -15,7 +15,7 @@ struct xb_svc_st { /* per CPU, by service port */
 	__u64 conns, no_endpoint, dropped, rsv;
 };
 
-enum xb_hook { HOOK_POD, HOOK_TO_POD, HOOK_NIC_IN, HOOK_NIC_OUT, HOOK_HOST, HOOK_MAX };
+enum xb_hook { HOOK_POD, HOOK_TO_POD, HOOK_NIC_IN, HOOK_NIC_OUT, HOOK_HOST, HOOK_VX, HOOK_MAX };
 
 enum xb_drop {
 	DROP_NONE,
@@ -37,6 +37,8 @@ enum xb_count {
 	CNT_REUSE,
 	CNT_SOCK_KILL,
 	CNT_BIND_REFUSED,
+	CNT_VX_OUT,
+	CNT_VX_IN,
 	CNT_MAX
 };
 struct xb_stat {
@@ -57,7 +59,8 @@ struct xb_meta {
 	__u64 sync_seq;	   /* publishes since the maps were made */
 	__u64 sync_ns;	   /* CLOCK_REALTIME of the last one */
 	__u32 next_svc_id; /* ids already given out */
-	__u32 rsv[9];
+	__u32 vx_peers;	   /* nodes reached by VXLAN */
+	__u32 rsv[8];
 };
 _Static_assert(sizeof(struct xb_meta) == 72, "meta");
 
@@ -93,6 +96,10 @@ struct xb_cfg {
 	__u32 sample_mask;	  /* a drop is reported when (random & mask) == 0 */
 	__u32 n_svc, n_be, n_lut; /* sizes of the arrays, powers of two */
 	__u32 opts;		  /* enum xb_opt */
+	__u32 vx_if;		  /* xebec_vx0; 0 = none */
+	__u32 vx_mtu;		  /* what fits through it */
+	__u16 vx_port;
+	__u8 vx_mac[6];
 };
 
 #endif

@@ -38,6 +38,15 @@ struct nl_veth {
 };
 int nl_veth_add(struct nl *n, const struct nl_veth *v);
 
+/* A VXLAN device without peers of its own: each packet's metadata says where to. */
+struct nl_vxlan {
+	const char *name;
+	uint16_t port;
+	unsigned mtu;
+	const uint8_t *mac;
+};
+int nl_vxlan_add(struct nl *n, const struct nl_vxlan *v); /* -EEXIST */
+
 int nl_addr_add(struct nl *n, int ifindex, int family, const void *addr,
 	unsigned prefix); /* there already = 0 */
 struct nl_route {
@@ -47,6 +56,8 @@ struct nl_route {
 	bool has_gw, has_src, onlink;
 	int oif;
 	uint8_t protocol; /* RTPROT_*; ours are NL_PROTO_XEBEC */
+	uint32_t tunnel;  /* != 0: IPv4 metadata for a VXLAN device, this identifier */
+	uint8_t tunnel_src[4], tunnel_dst[4];
 };
 #define NL_PROTO_XEBEC 88
 int nl_route_replace(struct nl *n, const struct nl_route *r);
@@ -55,7 +66,8 @@ int nl_route_del(struct nl *n, const struct nl_route *r); /* absent = 0 */
 int nl_route_each(struct nl *n, int family, uint8_t protocol,
 	void (*fn)(void *arg, const struct nl_route *r), void *arg);
 int nl_neigh_set(struct nl *n, int ifindex, int family, const void *addr,
-	const uint8_t mac[6]); /* permanent */
+	const uint8_t mac[6]);						   /* permanent */
+int nl_neigh_del(struct nl *n, int ifindex, int family, const void *addr); /* absent = 0 */
 
 /* Runs fn in another network namespace on a thread of its own; returns fn's result. */
 int netns_call(int netns_fd, int (*fn)(void *arg), void *arg);
