@@ -625,7 +625,8 @@ static int adopt_runs(struct publisher *p)
 		if (s->n_cluster + s->n_local)
 			v[n++] = (struct run){s->lut_base, s->n_cluster + s->n_local};
 		/* Without cluster choices the local ones start the run. */
-		qsort_r(s->bes, s->n_bes, sizeof *s->bes, adopted_cmp, p);
+		if (s->n_bes)
+			qsort_r(s->bes, s->n_bes, sizeof *s->bes, adopted_cmp, p);
 	}
 	qsort(v, n, sizeof *v, run_cmp);
 	return runs_adopt(&p->runs, v, n);
