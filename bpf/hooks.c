@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause OR GPL-2.0-only
  * What each hook does with a packet of one family. Compiled once for each. */
 #include "lib/gc.h"
-#include "lib/walk.h"
+#include "lib/masq.h"
 
 INLINE bool done_already(struct __sk_buff *skb)
 {
@@ -79,6 +79,12 @@ int FAM(nic_out)(struct __sk_buff *skb)
 	if (r == NOT_OURS && p.kind == PKT_FLOW && from_here) {
 		p.hook = HOOK_HOST;
 		r = walk(skb, &p);
+	}
+	if (r == NOT_OURS && !from_here && (cfg.opts & OPT_MASQ)) {
+		struct tuple to = {};
+		r = FAM(masq_new)(&p, &to, now_tick());
+		if (!r)
+			r = pkt_rewrite(skb, &p, &to, 0, 0) ? -DROP_REWRITE : PASS;
 	}
 	return r == NOT_OURS ? PASS : finish(skb, &p, r);
 }

@@ -237,6 +237,7 @@ static int network_start(struct agent *a, struct err *e)
 		return err_set(e, EINVAL, NULL, "routing '%s' is not auto, direct or vxlan",
 			a->cfg.routing);
 	h.routing = a->routing;
+	h.masquerade = a->cfg.masquerade && strcmp(a->cfg.masquerade, "on") == 0;
 	(void)snprintf(leases, sizeof(leases), "%s/ipam", a->cfg.data_dir);
 	int r = ipam_open(leases, &a->cni.ipam, e);
 	if (r < 0 || (r = host_open(&h, &a->net, &a->maps, e)) < 0)

@@ -36,8 +36,9 @@ struct agent_config {
 	const char *resolv_conf;	/* NULL = /etc/resolv.conf */
 	const char *nodeport_addresses; /* see nodeport_address(); NULL = all */
 	unsigned max_services, max_backends; /* room in the maps; 0 = default */
-	unsigned mtu;	     /* pod links; 0 = what the paths to other nodes allow */
-	const char *routing; /* between nodes: "auto", "direct", "vxlan"; NULL = auto */
+	unsigned mtu;		/* pod links; 0 = what the paths to other nodes allow */
+	const char *masquerade; /* "on": pods go outside under node_ip */
+	const char *routing;	/* between nodes: "auto", "direct", "vxlan"; NULL = auto */
 };
 
 int agent_start(const struct agent_config *c, struct agent **ret, struct err *e);

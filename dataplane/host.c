@@ -33,7 +33,7 @@ static int cfg_from(
 	cfg->svc_net4 &= cfg->svc_mask4;
 	cfg->pod_net4 &= cfg->pod_mask4;
 	cfg->host_if = (uint32_t)net->host_if;
-	cfg->opts = c->foreign_pods ? OPT_FOREIGN_PODS : 0;
+	cfg->opts = (c->foreign_pods ? OPT_FOREIGN_PODS : 0) | (c->masquerade ? OPT_MASQ : 0);
 	memcpy(cfg->host_mac, net->host_mac, sizeof cfg->host_mac);
 	cfg->vx_if = (uint32_t)net->vx_if;
 	cfg->vx_mtu = net->vx_mtu;

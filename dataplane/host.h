@@ -15,6 +15,7 @@ struct host_config {
 	const char *cluster_cidr; /* "10.244.0.0/16" */
 	bool foreign_pods;	  /* another plugin connects them (see hostwatch.h) */
 	enum routing routing;
+	bool masquerade;	 /* pods go outside under node_ip */
 	uint32_t max[MAP_COUNT]; /* map sizes, 0 = default */
 };
 /* Also swaps the programs of everything already attached. Safe to call again after a crash: traffic

@@ -7,6 +7,7 @@
  *   dptool set PIN NODE_IP SVC_CIDR CLUSTER_CIDR NODE FILE   FILE:
  * [{"ns","name","service","slices"}]
  * With XEBEC_CGROUP=DIR in the environment, the socket programs are attached there.
+ * XEBEC_MASQ in the environment: pods go outside under the node's address.
  * XEBEC_ROUTING in the environment: auto, direct or vxlan.
  */
 #include <arpa/inet.h>
@@ -127,6 +128,7 @@ int main(int argc, char **argv)
 		.cluster_cidr = argv[5]};
 	if (routing_parse(getenv("XEBEC_ROUTING"), &c.routing) < 0)
 		return 2;
+	c.masquerade = getenv("XEBEC_MASQ") != NULL;
 	if (host_open(&c, &net, &m, &e))
 		return fail(&e);
 	const char *cgroup = getenv("XEBEC_CGROUP");

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Three nodes, two networks: n1 and n3 are on one L2 and reach each other's pods directly, n2 is behind a router that knows
 nothing of pods, so they and it speak VXLAN. Pods' interfaces carry 1500 bytes: what is too big for VXLAN must be told."""
-import struct
+import os, struct
 from netlab import Lab, Tap, numbers
 from services import service, expect
 
@@ -29,7 +29,7 @@ def bulk(who, addr, port):
 
 
 def upload(who, addr, port):
-    r = W[who].call("upload", addr=addr, port=port, size=4 << 20)
+    r = W[who].call("push", addr=addr, port=port, size=4 << 20)
     return None if r.get("got") == 4 << 20 else f"upload: {r}"
 
 
@@ -128,5 +128,15 @@ tap.check("fragments: pod to pod", lambda: big_datagrams("a", C, 8080, ["c"]))
 tap.check("fragments: pod to cluster address", lambda: big_datagrams("a", "10.96.0.12", 80, ["c"]))
 tap.check("fragments: outside to node port", lambda: big_datagrams("cl", N1, 30082, ["c"]))
 tap.check("VXLAN of a stranger is dropped, that of a node is not", forged)
+os.environ["XEBEC_MASQ"] = "1"
+for node in PODS:
+    lab.tool(node, "up")
+lab.pod("n1", "e", "10.244.1.12")
+W["cl"].call("serve", name="cl", port=9000)
+tap.check("masquerade: pod to outside", lambda: both_ways("a", CLIENT, 9000, ["cl"], [N1]))
+tap.check("masquerade: bulk both ways", lambda: bulk("e", CLIENT, 9000))
+tap.check("masquerade: fragments", lambda: big_datagrams("a", CLIENT, 9000, ["cl"]))
+tap.check("masquerade: not to pods and nodes", lambda: both_ways("a", D, 8080, ["d"], [A]) or
+          both_ways("a", N3, 9100, ["n3"], [A]))
 tap.check("program swaps under traffic", swaps)
 tap.end()

@@ -102,7 +102,7 @@ def op_hold(key, addr, port):
     return dict(name=ask(c, 0)[0][0])
 
 
-def op_upload(addr, port, size):
+def op_push(addr, port, size):
     """Sends that much and asks how much arrived."""
     with socket.create_connection((addr, port), 3) as c:
         c.settimeout(20)

@@ -39,6 +39,7 @@ enum xb_count {
 	CNT_BIND_REFUSED,
 	CNT_VX_OUT,
 	CNT_VX_IN,
+	CNT_MASQ,
 	CNT_MAX
 };
 struct xb_stat {
@@ -80,6 +81,7 @@ struct xb_gc {
 
 enum xb_opt {
 	OPT_FOREIGN_PODS = 1 << 0, /* another plugin connects the pods: no row of theirs in ep */
+	OPT_MASQ = 1 << 1,	   /* pods go outside under the node's address */
 };
 /* Options of the programs, in .rodata. */
 struct xb_cfg {
