@@ -53,7 +53,7 @@ def closed_port():
 
 def narrow(who, addr, port):
     bad = same(W[who].call("path_mtu", addr=addr, port=port, size=1400), mtu=1300)
-    return bad or same(W[who].call("push", addr=addr, port=port, size=1 << 20), name="c")
+    return bad or same(W[who].call("upload_spaces", addr=addr, port=port, size=1 << 20), name="c")
 
 
 def options():

@@ -265,7 +265,7 @@ def op_path_mtu(addr, port, size, timeout=3):
         return dict(mtu=u.getsockopt(socket.IPPROTO_IP, 14))  # IP_MTU
 
 
-def op_push(addr, port, size, timeout=10):
+def op_upload_spaces(addr, port, size, timeout=10):
     with socket.create_connection((addr, port), timeout) as c:
         c.settimeout(timeout)
         c.sendall(b" " * size)
