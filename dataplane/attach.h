@@ -6,9 +6,9 @@
 
 #include "maps.h"
 
-/* Puts the hook's program on ifindex (HOOK_POD, HOOK_NIC_IN, HOOK_VX: ingress; the others: egress). name is
- * the interface's name, unique on the node. Attaching again, also by another process, swaps the
- * program without a gap. */
+/* Puts the hook's program on ifindex (HOOK_POD, HOOK_NIC_IN, HOOK_VX: ingress; the others: egress).
+ * name is the interface's name, unique on the node. Attaching again, also by another process, swaps
+ * the program without a gap. */
 int attach_hook(struct maps *m, int ifindex, const char *name, enum xb_hook hook, struct err *e);
 /* The link of a vanished or released interface; absent is fine. */
 void attach_release(struct maps *m, const char *name, enum xb_hook hook);

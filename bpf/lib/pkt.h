@@ -21,7 +21,7 @@ enum pkt_kind {
 struct pkt {
 	struct tuple t;
 	__u32 ifindex, len, hook;
-	__u32 tun; /* came in VXLAN from this address (host order); 0 = it did not */
+	__u32 tun;   /* came in VXLAN from this address (host order); 0 = it did not */
 	__u16 l4off; /* from the start of the frame */
 	__u16 tot_len;
 	__u16 ip_id;

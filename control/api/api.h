@@ -25,6 +25,8 @@ struct causes { /* {0} + arena; grows in the arena; capped */
 };
 void cause_add(struct causes *c, const char *reason, const char *field, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
+/* Further causes would be dropped. */
+bool causes_full(const struct causes *c);
 /* meta/v1 Status as JSON. kind may be NULL; name may be NULL. Messages in Kubernetes' form:
  * `Pod "x" is invalid: spec.containers[0].image: Required value`. */
 void status_write(struct buf *out, const struct err *e, const struct kind *kind, const char *name,

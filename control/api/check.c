@@ -80,6 +80,8 @@ void v_invalid(struct causes *c, const struct fpath *p, const json_t *value, con
 {
 	AUTO_BUF struct buf v = {0};
 	va_list ap;
+	if (causes_full(c)) /* do not spell out what nobody will see */
+		return;
 	add_value(&v, value);
 	va_start(ap, fmt);
 	invalid_va(c, p, &v, fmt, ap);
@@ -99,6 +101,8 @@ void v_invalid_str(struct causes *c, const struct fpath *p, const char *value, c
 void v_duplicate(struct causes *c, const struct fpath *p, const json_t *value)
 {
 	AUTO_BUF struct buf m = {0};
+	if (causes_full(c))
+		return;
 	buf_adds(&m, "Duplicate value: ");
 	add_value(&m, value);
 	cause_at(c, "FieldValueDuplicate", p, &m);

@@ -18,11 +18,16 @@ static bool causes_grow(struct causes *c)
 	return true;
 }
 
+bool causes_full(const struct causes *c)
+{
+	return c->n >= CAUSES_MAX;
+}
+
 void cause_add(struct causes *c, const char *reason, const char *field, const char *fmt, ...)
 {
 	va_list ap;
 	char text[4096];
-	if (c->n >= CAUSES_MAX || (c->n == c->cap && !causes_grow(c)))
+	if (causes_full(c) || (c->n == c->cap && !causes_grow(c)))
 		return;
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);

@@ -37,7 +37,7 @@ enum xb_svc_flag {
 	SVC_AFFINITY = 1 << 2,
 	SVC_HASH = 1 << 3, /* pick by flow hash (Maglev table) instead of at random */
 	SVC_SRC_RANGE = 1 << 4,
-	SVC_LEAST = 1 << 8, /* of two random choices the one with fewer open flows */
+	SVC_LEAST = 1 << 8,  /* of two random choices the one with fewer open flows */
 	SVC_RESET = 1 << 12, /* connections to vanished backends are reset, not left to finish */
 };
 
