@@ -416,7 +416,8 @@ static req_fn *find_sub(struct req *r, const struct sub_row *row)
 			r->verb = by_method[i].verb;
 			return by_method[i].fn;
 		}
-	return NULL;
+	r->verb = row->any ? V_GET : r->verb;
+	return row->any;
 }
 
 static void reply_no_method(struct req *r)
@@ -476,6 +477,11 @@ static void resource(struct req *r)
 	}
 	if (!fn || (r->rt.no_create && r->verb == V_CREATE)) {
 		reply_no_method(r);
+		return;
+	}
+	if (fn == do_proxy) { /* the query is the other server's, not ours */
+		r->body = keep(r, r->x->body);
+		fn(r);
 		return;
 	}
 	if (negotiate(r, &e) < 0) {

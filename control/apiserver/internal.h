@@ -5,6 +5,7 @@
 
 #include "apiserver/apiserver.h"
 #include "apiserver/cache.h"
+#include "xebec/base/httpc.h"
 #include "xebec/base/timefmt.h"
 
 struct alloc;
@@ -26,7 +27,7 @@ struct apiserver {
 	struct kubelets *kubelets; /* connections to nodes */
 	struct metrics *metrics;
 	char *issuer, *advertise;
-	struct cache_res *namespaces, *services, *pods, *nodes, *serviceaccounts, *pdbs;
+	struct cache_res *namespaces, *services, *pods, *nodes, *serviceaccounts, *pdbs, *slices;
 	struct loop_timer compact_timer, lease_timer;
 	uint64_t compact_next; /* revision to compact to at the next tick */
 	_Atomic uint64_t event_lease;

@@ -11,7 +11,8 @@
 enum { KUBELET_PORT = 10250, LOG_PENDING_MAX = 1 << 20 };
 
 struct kubelets {
-	struct tls_ctx *tls;
+	struct tls_ctx *tls;	 /* towards kubelets: with our certificate */
+	struct tls_ctx *any_tls; /* towards pods: any certificate will do */
 };
 
 int kubelets_new(const struct apiserver_config *c, struct kubelets **ret, struct err *e)
@@ -27,8 +28,24 @@ int kubelets_new(const struct apiserver_config *c, struct kubelets **ret, struct
 			return err_prefix(e, "client certificate towards kubelets");
 		}
 	}
+	struct str none = {0};
+	int rc = tls_client_ctx(none, none, none, &k->any_tls, e);
+	if (rc < 0) {
+		kubelets_free(k);
+		return rc;
+	}
 	*ret = k;
 	return 0;
+}
+
+struct tls_ctx *kubelets_tls(struct kubelets *k)
+{
+	return k->tls;
+}
+
+struct tls_ctx *kubelets_any_tls(struct kubelets *k)
+{
+	return k->any_tls;
 }
 
 void kubelets_free(struct kubelets *k)
@@ -36,18 +53,13 @@ void kubelets_free(struct kubelets *k)
 	if (!k)
 		return;
 	tls_ctx_free(k->tls);
+	tls_ctx_free(k->any_tls);
 	free(k);
 }
 
 /* --- where to --- */
 
-struct target {
-	char addr[96]; /* host:port */
-	char host[64];
-	char ns[64], pod[254], container[64];
-};
-
-static int node_address(struct req *r, struct str node, struct target *t, struct err *e)
+int node_address(struct req *r, struct str node, struct target *t, struct err *e)
 {
 	struct obj *o = cache_get(r->srv->nodes, node);
 	if (!o)
@@ -355,6 +367,19 @@ static void tunnel_up(void *arg, const struct err *e, int status, const struct h
 	req_release(r);
 }
 
+void tunnel_open(struct req *r, const struct target *t, struct httpc_call *call)
+{
+	struct err e = {0};
+	call->timeout_ns = 30 * NS_PER_SEC;
+	r->verb = V_CONNECT;
+	req_hold(r);
+	if (httpc_upgrade(r->loop, t->addr, t->tls, t->tls ? t->host : t->addr, call, tunnel_up, r,
+		    &e) < 0) {
+		reply_error_kind(r, &e, NULL, NULL);
+		req_release(r);
+	}
+}
+
 /* kubelet's names for the streams */
 static void stream_params(struct req *r, struct buf *path)
 {
@@ -394,18 +419,12 @@ static void tunnel_fresh(struct req *r)
 	for (size_t i = 0; i < r->x->n_headers && n < ARRAY_LEN(h); i++)
 		if (forwarded(r->x->headers[i].name))
 			h[n++] = r->x->headers[i];
-	char *method = arena_strdup(&r->arena, r->method);
-	struct httpc_call call = {.method = method,
+	t.tls = r->srv->kubelets->tls;
+	struct httpc_call call = {.method = arena_strdup(&r->arena, r->method),
 		.path = buf_str(&path),
 		.headers = h,
-		.n_headers = n,
-		.timeout_ns = 30 * NS_PER_SEC};
-	req_hold(r);
-	if (httpc_upgrade(r->loop, t.addr, r->srv->kubelets->tls, t.host, &call, tunnel_up, r, &e) <
-		0) {
-		reply_error_kind(r, &e, NULL, NULL);
-		req_release(r);
-	}
+		.n_headers = n};
+	tunnel_open(r, &t, &call);
 }
 
 void do_tunnel(struct req *r)

@@ -87,6 +87,7 @@ static int open_parts(struct apiserver *s, const struct apiserver_config *c, str
 	s->pods = find(s, "", "pods");
 	s->nodes = find(s, "", "nodes");
 	s->serviceaccounts = find(s, "", "serviceaccounts");
+	s->slices = find(s, "discovery.k8s.io", "endpointslices");
 	s->pdbs = find(s, "policy", "poddisruptionbudgets");
 	if (!s->namespaces || !s->services || !s->pods || !s->nodes || !s->serviceaccounts)
 		return err_set(e, ENOSYS, NULL, "the schema lacks core kinds");

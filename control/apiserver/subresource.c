@@ -438,19 +438,20 @@ static void finalize_put(struct req *r)
 /* --- the table --- */
 
 const struct sub_row sub_rows[] = {
-	{"status", SUB_STATUS, do_get, do_update, do_patch, NULL, NULL},
-	{"scale", SUB_SCALE, scale_get, scale_put, scale_patch, NULL, NULL},
-	{"binding", SUB_BINDING, NULL, NULL, NULL, do_binding, NULL},
-	{"eviction", SUB_EVICTION, NULL, NULL, NULL, do_eviction, NULL},
-	{"finalize", SUB_FINALIZE, NULL, finalize_put, NULL, NULL, NULL},
-	{"token", SUB_TOKEN, NULL, NULL, NULL, do_token, NULL},
-	{"ephemeralcontainers", SUB_EPHEMERAL, do_get, do_update, do_patch, NULL, NULL},
-	{"resize", SUB_RESIZE, do_get, do_update, do_patch, NULL, NULL},
-	{"approval", SUB_APPROVAL, do_get, do_update, do_patch, NULL, NULL},
-	{"log", SUB_LOG, do_log, NULL, NULL, NULL, NULL},
-	{"exec", SUB_EXEC, do_tunnel, NULL, NULL, do_tunnel, NULL},
-	{"attach", SUB_ATTACH, do_tunnel, NULL, NULL, do_tunnel, NULL},
-	{"portforward", SUB_PORTFORWARD, do_tunnel, NULL, NULL, do_tunnel, NULL},
+	{"status", SUB_STATUS, do_get, do_update, do_patch, NULL, NULL, NULL},
+	{"scale", SUB_SCALE, scale_get, scale_put, scale_patch, NULL, NULL, NULL},
+	{"binding", SUB_BINDING, NULL, NULL, NULL, do_binding, NULL, NULL},
+	{"eviction", SUB_EVICTION, NULL, NULL, NULL, do_eviction, NULL, NULL},
+	{"finalize", SUB_FINALIZE, NULL, finalize_put, NULL, NULL, NULL, NULL},
+	{"token", SUB_TOKEN, NULL, NULL, NULL, do_token, NULL, NULL},
+	{"ephemeralcontainers", SUB_EPHEMERAL, do_get, do_update, do_patch, NULL, NULL, NULL},
+	{"resize", SUB_RESIZE, do_get, do_update, do_patch, NULL, NULL, NULL},
+	{"approval", SUB_APPROVAL, do_get, do_update, do_patch, NULL, NULL, NULL},
+	{"log", SUB_LOG, do_log, NULL, NULL, NULL, NULL, NULL},
+	{"exec", SUB_EXEC, do_tunnel, NULL, NULL, do_tunnel, NULL, NULL},
+	{"attach", SUB_ATTACH, do_tunnel, NULL, NULL, do_tunnel, NULL, NULL},
+	{"portforward", SUB_PORTFORWARD, do_tunnel, NULL, NULL, do_tunnel, NULL, NULL},
+	{"proxy", SUB_PROXY, do_proxy, do_proxy, do_proxy, do_proxy, do_proxy, do_proxy},
 };
 
 const struct sub_row *sub_find(struct str name)

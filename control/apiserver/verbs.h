@@ -113,15 +113,27 @@ int alloc_service(
 void alloc_release(struct alloc *a, struct alloc_claim *claim); /* the write failed */
 void alloc_keep(struct alloc_claim *claim);			/* the write is stored */
 
-/* subresource.c eviction.c token.c kubelet.c */
+/* subresource.c eviction.c token.c kubelet.c proxy.c */
 struct sub_row {
 	const char *name;
 	uint16_t sub; /* SUB_* */
 	req_fn *get, *put, *patch, *post, *del;
+	req_fn *any; /* every other method; then the query and the body are none of our business */
 };
 extern const struct sub_row sub_rows[];
 const struct sub_row *sub_find(struct str name);
-req_fn do_binding, do_eviction, do_token, do_log, do_tunnel;
+req_fn do_binding, do_eviction, do_token, do_log, do_tunnel, do_proxy;
+struct target {	       /* where a request is passed on to */
+	char addr[96]; /* host:port */
+	char host[64];
+	struct tls_ctx *tls; /* NULL: plain */
+	char ns[64], pod[254], container[64];
+};
+int node_address(struct req *r, struct str node, struct target *t, struct err *e);
+/* Upgrades there, then here, then passes bytes until both ends are done. */
+void tunnel_open(struct req *r, const struct target *t, struct httpc_call *call);
+struct tls_ctx *kubelets_tls(struct kubelets *k);     /* as ourselves, towards kubelets */
+struct tls_ctx *kubelets_any_tls(struct kubelets *k); /* verifies nobody: pods and services */
 /* Deletes the request's pod with these options (may be NULL); answers 201. */
 void evict_run(struct req *r, const json_t *delete_options);
 int kubelets_new(const struct apiserver_config *c, struct kubelets **ret, struct err *e);
