@@ -20,8 +20,7 @@ event() { says "$2" k get events --field-selector "involvedObject.name=$1"; }
 sh_in() { # POD COMMAND
 	local p=$1
 	shift
-	# older kubectl starts to read before it knows its streams, and says so
-	k exec "$p" -- sh -c "$*" 2> >(sed '/Unknown stream id/d' >&2)
+	k exec "$p" -- sh -c "$*"
 }
 
 k create configmap conf --from-literal=color=red --from-literal=size=10 >/dev/null
