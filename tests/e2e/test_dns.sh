@@ -114,7 +114,7 @@ node_pid() { pgrep -f "xebec node --name $n1 " | head -1; }
 check "resolv.conf of the nodes names it" nsenter --mount -t "$(node_pid)" mount --bind "$DATA/resolv.conf" /etc/resolv.conf
 check "names outside are asked there" within 10 says "answer outside.example. A 192.0.2.7" q outside.example
 check "from a pod as well" within 10 says "192.0.2.7" k exec client -- nslookup outside.example
-kill $up
+pkill -f "$DATA/upstream.py" # the shell around it ends with it
 wait $up 2>/dev/null
 check "and remembered" says "A 192.0.2.7" q outside.example
 
