@@ -237,9 +237,10 @@ static bool spells(const struct dns_writer *w, size_t off, const uint8_t *p)
 	}
 }
 
-static size_t find_seen(const struct dns_writer *w, const uint8_t *p, uint16_t hash)
+static size_t find_seen(
+	const struct dns_writer *w, unsigned n_seen, const uint8_t *p, uint16_t hash)
 {
-	for (unsigned i = 0; i < w->n_seen; i++)
+	for (unsigned i = 0; i < n_seen; i++)
 		if (w->seen[i].hash == hash && spells(w, w->seen[i].off, p))
 			return w->seen[i].off;
 	return 0;
@@ -260,9 +261,10 @@ static bool room(const struct dns_writer *w, size_t n)
 
 static bool name_write(struct dns_writer *w, const struct dns_name *n, bool compress)
 {
+	unsigned whole = w->n_seen; /* this name's own are not: what follows is not written yet */
 	for (const uint8_t *p = n->w; *p; p += 1 + *p) {
 		uint16_t hash = suffix_hash(p, (size_t)(n->w + n->len - p));
-		size_t off = compress ? find_seen(w, p, hash) : 0;
+		size_t off = compress ? find_seen(w, whole, p, hash) : 0;
 		if (!room(w, off ? 2 : 1U + *p))
 			return false;
 		if (off) {

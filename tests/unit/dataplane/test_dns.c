@@ -279,6 +279,29 @@ static void test_cut(void **state)
 	assert_int_equal(rr.ttl, 40);
 }
 
+/* A name is not compressed to what of itself is not written yet: the suffixes a.a.cikj and a.cikj
+ * have the same hash. */
+static void test_own_suffix(void **state)
+{
+	uint8_t q[512], out[DNS_UDP_MAX];
+	struct dns_query query;
+	struct dns_writer w;
+	struct dns_name name, got;
+	size_t pos;
+	(void)state;
+	size_t n = question(q, "example.com", DNS_A);
+	assert_int_equal(dns_query_parse(q, n, &query), 0);
+	assert_int_equal(dns_name_of(STR("a.a.cikj"), &name), 0);
+	for (unsigned left = 0; left < 256; left += 0xff) { /* by an answer before in the buffer */
+		memset(out, (int)left, sizeof out);
+		dns_reply_begin(&w, out, sizeof out, &query);
+		pos = w.len;
+		assert_true(dns_put_data(&w, DNS_ANSWER, &name, DNS_A, 60, "\1\2\3\4", 4));
+		assert_int_equal(dns_name_read(out, w.len, &pos, &got), 0);
+		assert_true(dns_name_eq(&got, &name));
+	}
+}
+
 static void test_hostile(void **state)
 {
 	static const struct {
@@ -351,6 +374,7 @@ int main(void)
 		cmocka_unit_test(test_zone),
 		cmocka_unit_test(test_circle),
 		cmocka_unit_test(test_cut),
+		cmocka_unit_test(test_own_suffix),
 		cmocka_unit_test(test_hostile),
 		cmocka_unit_test(test_cache),
 	};
