@@ -293,13 +293,30 @@ static bool node_is_ready(struct jv v)
 	return false;
 }
 
+static void route_pods(struct up *u, struct up_node *n, struct jv node)
+{
+	char cidr[64];
+	if (jv_copy(jv_path(node, "spec.podCIDR"), cidr, sizeof(cidr)) < 0 ||
+		strcmp(cidr, n->pods) == 0)
+		return;
+	int r = topology_route_pods(&u->topo, n->ip, cidr);
+	if (r < 0)
+		log_warn("no route from the server to the pods of %s (%s): %s", n->name, cidr,
+			strerror(-r));
+	else
+		(void)snprintf(n->pods, sizeof(n->pods), "%s", cidr);
+}
+
 static void on_node(void *arg, struct cobj *old, struct cobj *new)
 {
 	struct up *u = arg;
 	(void)old;
-	for (unsigned i = 0; new &&i < u->c.nodes; i++)
-		if (strcmp(u->nodes[i].name, new->name) == 0)
-			u->nodes[i].ready = node_is_ready(new->v);
+	for (unsigned i = 0; new &&i < u->c.nodes; i++) {
+		if (strcmp(u->nodes[i].name, new->name) != 0)
+			continue;
+		u->nodes[i].ready = node_is_ready(new->v);
+		route_pods(u, &u->nodes[i], new->v);
+	}
 }
 
 static int admin_start(struct up *u, const char *server_pki, struct err *e)

@@ -39,6 +39,8 @@ struct topology {
 	int node_fd[CLUSTER_MAX_NODES + 1]; /* index from 1 */
 };
 int topology_make(const struct cluster *c, struct topology *t, struct err *e);
+/* The server's way to the pods of a node (the proxy subresource). cidr: Node.spec.podCIDR. */
+int topology_route_pods(const struct topology *t, const char *node_ip, const char *cidr);
 void topology_close(struct topology *t);
 
 /* cgroups.c: every process of the cluster is in the cgroup2 tree xebec/<name>/, so that nothing

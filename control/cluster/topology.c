@@ -159,6 +159,23 @@ int topology_make(const struct cluster *c, struct topology *t, struct err *e)
 	return r < 0 ? r : 0;
 }
 
+int topology_route_pods(const struct topology *t, const char *node_ip, const char *cidr)
+{
+	AUTO(cleanup_nl) struct nl *n = NULL;
+	struct nl_link br;
+	struct nl_route route = {.family = AF_INET, .has_gw = true, .protocol = NL_PROTO_XEBEC};
+	char net[16];
+	if (sscanf(cidr, "%15[0-9.]/%u", net, &route.prefix) != 2 || route.prefix > 32 ||
+		inet_pton(AF_INET, net, route.dst) != 1 ||
+		inet_pton(AF_INET, node_ip, route.gw) != 1)
+		return -EINVAL;
+	int r = nl_open(t->net_fd, &n);
+	if (r < 0 || (r = nl_link_get(n, "br0", &br)) < 0)
+		return r;
+	route.oif = br.ifindex;
+	return nl_route_replace(n, &route);
+}
+
 void topology_close(struct topology *t)
 {
 	cleanup_close(&t->net_fd);

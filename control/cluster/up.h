@@ -13,6 +13,7 @@ struct up_node {
 	unsigned i;
 	char name[64], ip[16];
 	char socket[160]; /* containerd's */
+	char pods[64];	  /* addresses of its pods that the server has a route to */
 	struct proc containerd, import, node;
 	bool imported, ready;
 };

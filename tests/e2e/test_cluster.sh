@@ -122,6 +122,16 @@ forwarded() {
 }
 check "port-forward to a pod" says "^web-" forwarded "pod/$pod" 8080
 check "port-forward to a service" says "^web-" forwarded service/web 80
+proxied() { k get --raw "/api/v1/namespaces/default/$1/proxy/"; }
+proxied_each() { # every pod of web, on whichever node
+	local p
+	for p in $(k get pods -l app=web -o jsonpath='{.items[*].metadata.name}'); do
+		[ "$(proxied "pods/$p:8080")" = "$p" ] || return 1
+	done
+}
+check "proxy to each pod" proxied_each
+check "proxy to a service" says "^web-" proxied services/web:80
+check "proxy to a node" same ok k get --raw "/api/v1/nodes/$n1/proxy/healthz"
 
 for v in 1.27 1.30 1.33; do
 	bin=$(kubectls | awk -v v=$v '$1 == v {print $2}')
