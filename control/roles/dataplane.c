@@ -213,16 +213,26 @@ static int client_up(struct run *run, const struct dp_opts *o, struct err *e)
 	return client_new_https(&c, &run->client, e);
 }
 
-static unsigned number(const char *z)
+/* NULL = 0, the default. */
+static int number(const char *option, const char *z, unsigned *ret, struct err *e)
 {
 	uint64_t n = 0;
-	return z && str_u64(str_of(z), &n) == 0 && n < 1u << 24 ? (unsigned)n : 0;
+	if (z && (str_u64(str_of(z), &n) != 0 || n < 1 || n >= 1u << 24))
+		return err_set(
+			e, EINVAL, NULL, "%s '%s': not a number from 1 to 16777215", option, z);
+	*ret = (unsigned)n;
+	return 0;
 }
 
 static int serve(struct run *run, struct dp_opts *o, struct facts *f, struct err *e)
 {
 	struct agent *agent = NULL;
-	int r = client_up(run, o, e);
+	unsigned services, backends;
+	int r = number("--max-services", o->max_services, &services, e);
+	r = r ? r : number("--max-backends", o->max_backends, &backends, e);
+	if (r)
+		return r;
+	r = client_up(run, o, e);
 	r = r ? r : facts_ask(run, o, f, e);
 	struct agent_config c = {.loop = run->loop,
 		.client = run->client,
@@ -238,8 +248,8 @@ static int serve(struct run *run, struct dp_opts *o, struct facts *f, struct err
 		.health_addr = o->health,
 		.services_only = !o->cni,
 		.nodeport_addresses = o->nodeport_addresses,
-		.max_services = number(o->max_services),
-		.max_backends = number(o->max_backends)};
+		.max_services = services,
+		.max_backends = backends};
 	r = r ? r : agent_start(&c, &agent, e);
 	if (r == 0) {
 		log_info("node %s (%s): services in %s, pods in %s", f->name, o->node_ip,

@@ -233,8 +233,17 @@ def cleanup():
     return "a route is left" if "10.96." in routes else expect("b", C, ["c"], port=8080)
 
 
+def wrong_options():
+    """Refused before anything is asked or loaded, and named."""
+    for option, value in (("--max-services", "abc"), ("--max-backends", "0"), ("--nodeport-addresses", "x"), ("--nonsense", "1")):
+        r = run(lab.nodes["n1"][0], XEBEC, "dataplane", "--kubeconfig", "/nowhere", option, value)
+        if r.returncode == 0 or option not in r.stderr:
+            return f"{option} {value}: {r}"
+
+
 try:
     setup()
+    tap.check("wrong options are refused by name", wrong_options)
     tap.check("healthy when all is programmed, on 10256", healthy)
     tap.check("pods of another plugin reach services, seen as themselves",
               lambda: until(lambda: expect("a", "10.96.0.20", ["b", "c"], [A])))
