@@ -45,6 +45,18 @@ GLOBAL int FAM(walk_plain)(const struct pkt *p, struct tuple *to, __u16 *flags, 
 	return 0;
 }
 
+/* Sends a packet on with its addresses, one hop older. */
+INLINE int out_as_is(struct __sk_buff *skb, const struct pkt *p, struct out *o)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct iphdr *ip = data + ETH_HLEN;
+	if ((void *)(ip + 1) > end)
+		return PASS;
+	mac_store(data, &o->macs);
+	ip_header_update(ip, 0, 1);
+	return out_send(skb, p, o);
+}
+
 /* Of a pod to another node's pods: wrapped at once, not by way of the stack's routes. What is too
  * big the stack cuts up or refuses. */
 GLOBAL int FAM(direct_vxlan)(struct __sk_buff *skb, const struct pkt *p)
@@ -57,13 +69,7 @@ GLOBAL int FAM(direct_vxlan)(struct __sk_buff *skb, const struct pkt *p)
 			return PASS;
 		return FAM(reject_icmp)(skb, p, ICMP_FRAG_NEEDED, o.mtu, cfg.node_ip4);
 	}
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct iphdr *ip = data + ETH_HLEN;
-	if ((void *)(ip + 1) > end)
-		return PASS;
-	mac_store(data, &o.macs);
-	ip_header_update(ip, 0, 1);
-	return out_send(skb, p, &o);
+	return out_as_is(skb, p, &o);
 }
 
 /* A packet that is no service's, straight to a pod of this node, past the stack. Anything special
@@ -77,13 +83,7 @@ INLINE int walk_direct(struct __sk_buff *skb, const struct pkt *p)
 	if (!ep)
 		return p->hook == HOOK_POD && vx_used() ? FAM(direct_vxlan)(skb, p) : PASS;
 	out_pod(&o, ep);
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct iphdr *ip = data + ETH_HLEN;
-	if ((void *)(ip + 1) > end)
-		return PASS;
-	mac_store(data, &o.macs);
-	ip_header_update(ip, 0, 1);
-	return out_send(skb, p, &o);
+	return out_as_is(skb, p, &o);
 }
 
 #endif

@@ -25,3 +25,12 @@ def expect(r, names, n=None, peers=None):
     if peers and set(r["peers"]) != set(peers):
         return f"seen as {r['peers']}, wanted {peers}"
     return None
+
+
+def both_ways(workers, who, addr, port, names, peers=None, n=24):
+    """By TCP and by UDP."""
+    for kind in ("tcp", "udp"):
+        bad = expect(workers[who].call("ask", addr=addr, port=port, kind=kind, n=n), names, peers=peers)
+        if bad:
+            return f"{kind}: {bad}"
+    return None

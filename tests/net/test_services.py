@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services on two nodes with real sockets: every way in, both protocols, and restarts under traffic."""
 from netlab import Lab, Tap
-from services import expect, service, slice_of
+from services import both_ways, expect, service, slice_of
 
 lab, tap = Lab("svc"), Tap()
 W = lab.workers
@@ -18,13 +18,6 @@ def install(*more):
                   service("local", "10.96.0.14", 30084, (B, "n1"), externalTrafficPolicy="Local"),
                   service("ext", "10.96.0.16", 0, (B, "n1"), (C, "n2"), externalIPs=["203.0.113.7"]),
                   service("host", "10.96.0.15", 30085, (N1, "n1"), (N2, "n2"), port=9100), *more])
-
-
-def both_ways(who, addr, port, names, peers=None, n=24):
-    for kind in ("tcp", "udp"):
-        bad = expect(W[who].call("ask", addr=addr, port=port, kind=kind, n=n), names, peers=peers)
-        if bad:
-            return f"{kind}: {bad}"
 
 
 def refused(who, addr, port):
@@ -59,13 +52,13 @@ def drain():
         r = W["a"].call("again", key=key)
         if r.get("name") != name:
             return f"{key} was {name}, now {r}"
-    return both_ways("a", "10.96.0.20", 80, ["c"])
+    return both_ways(W, "a", "10.96.0.20", 80, ["c"])
 
 
 def udp_moves_on():
     """A datagram socket's backend leaves: the next datagram goes to another."""
     install(service("drain", "10.96.0.20", 0, (B, "n1")))
-    return both_ways("a", "10.96.0.20", 80, ["b"])
+    return both_ways(W, "a", "10.96.0.20", 80, ["b"])
 
 
 def swaps():
@@ -102,26 +95,26 @@ W["n1"].call("serve", name="n1", port=9100)
 W["n2"].call("serve", name="n2", port=9100)
 install()
 
-tap.check("pod to pod, same node", lambda: both_ways("a", B, 8080, ["b"], [A]))
-tap.check("pod to pod, other node", lambda: both_ways("a", C, 8080, ["c"], [A]))
-tap.check("pod to cluster address", lambda: both_ways("a", "10.96.0.10", 80, ["b", "c"], [A]))
-tap.check("pod to itself through its service", lambda: both_ways("a", "10.96.0.11", 80, ["a"], ["169.254.42.1"]))
+tap.check("pod to pod, same node", lambda: both_ways(W, "a", B, 8080, ["b"], [A]))
+tap.check("pod to pod, other node", lambda: both_ways(W, "a", C, 8080, ["c"], [A]))
+tap.check("pod to cluster address", lambda: both_ways(W, "a", "10.96.0.10", 80, ["b", "c"], [A]))
+tap.check("pod to itself through its service", lambda: both_ways(W, "a", "10.96.0.11", 80, ["a"], ["169.254.42.1"]))
 tap.check("pod to a cluster address with hostNetwork backends",
-          lambda: both_ways("a", "10.96.0.15", 80, ["n1", "n2"]))
-tap.check("pod to node port of its node", lambda: both_ways("a", N1, 30080, ["b", "c"]))
-tap.check("pod to node port of the other node", lambda: both_ways("a", N2, 30080, ["b", "c"]))
-tap.check("node to cluster address", lambda: both_ways("n1", "10.96.0.10", 80, ["b", "c"]))
+          lambda: both_ways(W, "a", "10.96.0.15", 80, ["n1", "n2"]))
+tap.check("pod to node port of its node", lambda: both_ways(W, "a", N1, 30080, ["b", "c"]))
+tap.check("pod to node port of the other node", lambda: both_ways(W, "a", N2, 30080, ["b", "c"]))
+tap.check("node to cluster address", lambda: both_ways(W, "n1", "10.96.0.10", 80, ["b", "c"]))
 tap.check("node to cluster address with hostNetwork backends",
-          lambda: both_ways("n1", "10.96.0.15", 80, ["n1", "n2"]))
-tap.check("node to its own node port", lambda: both_ways("n1", N1, 30080, ["b", "c"]))
-tap.check("node to an external address", lambda: both_ways("n1", "203.0.113.7", 80, ["b", "c"]))
-tap.check("pod to an external address", lambda: both_ways("a", "203.0.113.7", 80, ["b", "c"]))
-tap.check("outside to an external address", lambda: both_ways("cl", "203.0.113.7", 80, ["b", "c"]))
-tap.check("node to the other node's node port", lambda: both_ways("n1", N2, 30080, ["b", "c"]))
-tap.check("outside to node port, both kinds of backend", lambda: both_ways("cl", N1, 30080, ["b", "c"]))
-tap.check("outside to node port of a node without backend", lambda: both_ways("cl", N2, 30081, ["a"], [N2]))
-tap.check("outside to node port, hostNetwork backends", lambda: both_ways("cl", N1, 30085, ["n1", "n2"]))
-tap.check("policy Local keeps the client's address", lambda: both_ways("cl", N1, 30084, ["b"], [CLIENT]))
+          lambda: both_ways(W, "n1", "10.96.0.15", 80, ["n1", "n2"]))
+tap.check("node to its own node port", lambda: both_ways(W, "n1", N1, 30080, ["b", "c"]))
+tap.check("node to an external address", lambda: both_ways(W, "n1", "203.0.113.7", 80, ["b", "c"]))
+tap.check("pod to an external address", lambda: both_ways(W, "a", "203.0.113.7", 80, ["b", "c"]))
+tap.check("outside to an external address", lambda: both_ways(W, "cl", "203.0.113.7", 80, ["b", "c"]))
+tap.check("node to the other node's node port", lambda: both_ways(W, "n1", N2, 30080, ["b", "c"]))
+tap.check("outside to node port, both kinds of backend", lambda: both_ways(W, "cl", N1, 30080, ["b", "c"]))
+tap.check("outside to node port of a node without backend", lambda: both_ways(W, "cl", N2, 30081, ["a"], [N2]))
+tap.check("outside to node port, hostNetwork backends", lambda: both_ways(W, "cl", N1, 30085, ["n1", "n2"]))
+tap.check("policy Local keeps the client's address", lambda: both_ways(W, "cl", N1, 30084, ["b"], [CLIENT]))
 
 
 def local_drops():

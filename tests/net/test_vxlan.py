@@ -4,7 +4,7 @@
 nothing of pods, so they and it speak VXLAN. Pods' interfaces carry 1500 bytes: what is too big for VXLAN must be told."""
 import os, struct
 from netlab import Lab, Tap, numbers
-from services import service, expect
+from services import service, both_ways, expect
 
 lab, tap = Lab("vx"), Tap()
 W = lab.workers
@@ -12,13 +12,6 @@ N1, N2, N3, CLIENT = "172.31.99.2", "172.31.98.3", "172.31.99.4", "172.31.99.100
 A, B, C, D = "10.244.1.10", "10.244.1.11", "10.244.2.10", "10.244.3.10"
 PODS = {"n1": (N1, "10.244.1.0/24"), "n2": (N2, "10.244.2.0/24"), "n3": (N3, "10.244.3.0/24")}
 VX_SENDER, VX_OUT, VX_IN = map(numbers().get, ("VX_SENDER", "CNT_VX_OUT", "CNT_VX_IN"))
-
-
-def both_ways(who, addr, port, names, peers=None, n=12):
-    for kind in ("tcp", "udp"):
-        bad = expect(W[who].call("ask", addr=addr, port=port, kind=kind, n=n), names, peers=peers)
-        if bad:
-            return f"{kind}: {bad}"
 
 
 def bulk(who, addr, port):
@@ -106,19 +99,19 @@ lab.services([service("both", "10.96.0.10", 30080, (B, "n1"), (C, "n2"), (D, "n3
               service("far", "10.96.0.12", 30082, (C, "n2")),
               service("host", "10.96.0.15", 30085, (N2, "n2"), port=9100)])
 
-tap.check("pod to pod behind VXLAN", lambda: encapsulated("n1", lambda: both_ways("a", C, 8080, ["c"], [A])))
-tap.check("and the other way", lambda: encapsulated("n2", lambda: both_ways("c", A, 8080, ["a"], [C])))
-tap.check("pod to pod on one L2", lambda: direct("n1", lambda: both_ways("a", D, 8080, ["d"], [A])))
-tap.check("pod to cluster address", lambda: both_ways("a", "10.96.0.10", 80, ["b", "c", "d"], [A], n=40))
-tap.check("node to pod", lambda: encapsulated("n1", lambda: both_ways("n1", C, 8080, ["c"], [N1]), least=(0, 1)))
-tap.check("node to cluster address", lambda: both_ways("n1", "10.96.0.12", 80, ["c"], [N1]))
-tap.check("node to its own node port", lambda: both_ways("n1", N1, 30082, ["c"]))
-tap.check("pod to the other node", lambda: encapsulated("n1", lambda: both_ways("a", N2, 9100, ["n2"], [A])))
-tap.check("pod to the other node's node port", lambda: both_ways("a", N2, 30080, ["b", "c", "d"], n=40))
-tap.check("pod to a node port there with a hostNetwork backend", lambda: both_ways("a", N2, 30085, ["n2"]))
-tap.check("pod to a cluster address with a hostNetwork backend", lambda: both_ways("a", "10.96.0.15", 80, ["n2"]))
+tap.check("pod to pod behind VXLAN", lambda: encapsulated("n1", lambda: both_ways(W, "a", C, 8080, ["c"], [A])))
+tap.check("and the other way", lambda: encapsulated("n2", lambda: both_ways(W, "c", A, 8080, ["a"], [C])))
+tap.check("pod to pod on one L2", lambda: direct("n1", lambda: both_ways(W, "a", D, 8080, ["d"], [A])))
+tap.check("pod to cluster address", lambda: both_ways(W, "a", "10.96.0.10", 80, ["b", "c", "d"], [A], n=40))
+tap.check("node to pod", lambda: encapsulated("n1", lambda: both_ways(W, "n1", C, 8080, ["c"], [N1]), least=(0, 1)))
+tap.check("node to cluster address", lambda: both_ways(W, "n1", "10.96.0.12", 80, ["c"], [N1]))
+tap.check("node to its own node port", lambda: both_ways(W, "n1", N1, 30082, ["c"]))
+tap.check("pod to the other node", lambda: encapsulated("n1", lambda: both_ways(W, "a", N2, 9100, ["n2"], [A])))
+tap.check("pod to the other node's node port", lambda: both_ways(W, "a", N2, 30080, ["b", "c", "d"], n=40))
+tap.check("pod to a node port there with a hostNetwork backend", lambda: both_ways(W, "a", N2, 30085, ["n2"]))
+tap.check("pod to a cluster address with a hostNetwork backend", lambda: both_ways(W, "a", "10.96.0.15", 80, ["n2"]))
 tap.check("outside to node port with a backend behind VXLAN",
-          lambda: encapsulated("n1", lambda: both_ways("cl", N1, 30082, ["c"], [N1])))
+          lambda: encapsulated("n1", lambda: both_ways(W, "cl", N1, 30082, ["c"], [N1])))
 tap.check("bulk: pod to pod", lambda: bulk("a", C, 8080))
 tap.check("bulk: pod to cluster address", lambda: bulk("a", "10.96.0.12", 80))
 tap.check("bulk: node to cluster address", lambda: bulk("n1", "10.96.0.12", 80))
@@ -133,10 +126,10 @@ for node in PODS:
     lab.tool(node, "up")
 lab.pod("n1", "e", "10.244.1.12")
 W["cl"].call("serve", name="cl", port=9000)
-tap.check("masquerade: pod to outside", lambda: both_ways("a", CLIENT, 9000, ["cl"], [N1]))
+tap.check("masquerade: pod to outside", lambda: both_ways(W, "a", CLIENT, 9000, ["cl"], [N1]))
 tap.check("masquerade: bulk both ways", lambda: bulk("e", CLIENT, 9000))
 tap.check("masquerade: fragments", lambda: big_datagrams("a", CLIENT, 9000, ["cl"]))
-tap.check("masquerade: not to pods and nodes", lambda: both_ways("a", D, 8080, ["d"], [A]) or
-          both_ways("a", N3, 9100, ["n3"], [A]))
+tap.check("masquerade: not to pods and nodes", lambda: both_ways(W, "a", D, 8080, ["d"], [A]) or
+          both_ways(W, "a", N3, 9100, ["n3"], [A]))
 tap.check("program swaps under traffic", swaps)
 tap.end()
