@@ -30,6 +30,13 @@ INLINE int ct_claim(const struct tuple *rev_key, const struct ct_entry *rev, __u
 	return bpf_map_update_elem(&FAM(ctn), rev_key, rev, BPF_ANY) ? -1 : 0;
 }
 
+/* A reply to this port of the node would be taken for VXLAN. */
+INLINE bool is_vxlan_port(const struct tuple *to)
+{
+	return to->proto == IPPROTO_UDP && to->sport == cfg.vx_port &&
+	       a32(to->saddr) == cfg.node_ip4;
+}
+
 /* Finds a source port for fwd->to and claims its reply tuple. The client's own port first; then a
  * random start and a walk (RFC 6056 style). keep_addr: the source address stays, so any port of the
  * client will do. */
@@ -45,7 +52,7 @@ GLOBAL int FAM(ct_claim_port)(struct ct_entry *fwd, struct ct_entry *rev, __u32 
 	for (int i = 0; i < SNAT_TRIES; i++) {
 		fwd->to.sport = (__u16)port;
 		tuple_reverse(&key, &fwd->to);
-		if (!ct_claim(&key, rev, now))
+		if (!is_vxlan_port(&fwd->to) && !ct_claim(&key, rev, now))
 			return 0;
 		port = i == 0 ? lo + bpf_get_prandom_u32() % (span ?: 1) : port + 1;
 		if (port > cfg.snat_hi)

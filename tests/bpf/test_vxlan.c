@@ -66,6 +66,20 @@ static void pod_to_pod(void **state)
 	assert_int_equal(from_pod_a(&k), V_DROP);
 }
 
+/* A reply to the node's VXLAN port would not be taken for one. */
+static void port_of_vxlan(void **state)
+{
+	(void)state;
+	static const struct backend routed[] = {{POD_R, 53, false}};
+	svc_put(1, NULL, 30053, IPPROTO_UDP, FE_NODEPORT, 0, routed, 1);
+	for (uint16_t port = 4788; port <= 4790; port++) {
+		struct packet k = udp(.src = CLIENT, .sport = port, .dst = NODE, .dport = 30053);
+		assert_int_equal(from_nic(&k), V_REDIRECT);
+		assert_string_equal(packet_view(&k).src, NODE);
+		assert_int_equal(packet_view(&k).sport == port, port != 4789);
+	}
+}
+
 static void service_behind(void **state)
 {
 	(void)state;
@@ -146,6 +160,7 @@ int main(void)
 		T(pod_to_pod),
 		T(service_behind),
 		T(too_big),
+		T(port_of_vxlan),
 		T(outer_packets_pass),
 		T(no_tunnel_no_entry),
 	};
