@@ -8,6 +8,7 @@
 #include "cni.h"
 #include "dns.h"
 #include "host.h"
+#include "hostport_sink.h"
 #include "hostwatch.h"
 #include "inspect.h"
 #include "kpmetrics.h"
@@ -102,7 +103,7 @@ static int conf_write(struct agent *a, struct err *e)
 		return r;
 	buf_adds(&b,
 		"{\"cniVersion\":\"0.4.0\",\"name\":\"xebec\",\"plugins\":[{\"type\":\"xebec-cni\","
-		"\"capabilities\":{\"portMappings\":true},\"socket\":");
+		"\"capabilities\":{\"portMappings\":true,\"bandwidth\":true},\"socket\":");
 	buf_add_json_str(&b, str_of(a->sock));
 	buf_adds(&b, "}]}\n");
 	(void)snprintf(path, sizeof(path), "%s/10-xebec.conflist", a->conf_dir);
@@ -240,6 +241,9 @@ static int network_start(struct agent *a, struct err *e)
 	h.masquerade = a->cfg.masquerade && strcmp(a->cfg.masquerade, "on") == 0;
 	(void)snprintf(leases, sizeof(leases), "%s/ipam", a->cfg.data_dir);
 	int r = ipam_open(leases, &a->cni.ipam, e);
+	(void)snprintf(leases, sizeof(leases), "%s/hostports", a->cfg.data_dir);
+	if (r == 0)
+		r = hostports_open(leases, &a->cni.hostports, e);
 	if (r < 0 || (r = host_open(&h, &a->net, &a->maps, e)) < 0)
 		return r;
 	a->cni.maps = a->maps;
@@ -297,6 +301,24 @@ static int watches_start(struct agent *a, struct err *e)
 	return r < 0 ? r : hostwatch_start(&wc, &a->hostwatch, e);
 }
 
+static bool has_lease(void *arg, const char *container)
+{
+	return ipam_holds(arg, container);
+}
+
+/* Before the first sync, which clears what nobody asked for. A port that finds no room does not
+ * keep the node from starting. */
+static void hostports_begin(struct agent *a)
+{
+	struct err e = {0};
+	if (!a->cni.hostports)
+		return;
+	struct hostport_sink sink = hostport_sink(svcwatch_programmer(a->services));
+	hostports_sweep(a->cni.hostports, has_lease, a->cni.ipam);
+	if (hostports_start(a->cni.hostports, &sink, &e) < 0)
+		log_error("host ports: %s", e.msg);
+}
+
 static void on_gone(void *arg)
 {
 	(void)sock_kill_stale(arg);
@@ -352,8 +374,10 @@ int agent_start(const struct agent_config *c, struct agent **ret, struct err *e)
 		r = watches_start(a, e);
 	if (r == 0)
 		r = names_start(a, e);
-	if (r == 0)
+	if (r == 0) {
+		hostports_begin(a);
 		sockets_start(a);
+	}
 	if (r == 0)
 		r = metrics_serve(a, e);
 	if (r < 0) {
@@ -371,6 +395,7 @@ void agent_free(struct agent *a)
 	httpd_free(a->metrics_server);
 	httpd_free(a->cni_server);
 	hostwatch_free(a->hostwatch);
+	hostports_free(a->cni.hostports);
 	svcwatch_free(a->services);
 	dns_free(a->dns);
 	sock_free(a->sockets);

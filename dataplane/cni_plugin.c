@@ -182,8 +182,8 @@ int cni_plugin_main(const char *argv0)
 		return cni_fail(
 			4, "CNI_COMMAND is not set", "this program is run by a container runtime");
 	if (strcmp(cmd, "VERSION") == 0) {
-		puts("{\"cniVersion\":\"1.0.0\",\"supportedVersions\":[\"0.3.0\",\"0.3.1\",\"0.4."
-		     "0\",\"1.0.0\"]}");
+		puts("{\"cniVersion\":\"1.1.0\",\"supportedVersions\":[\"0.3.0\",\"0.3.1\",\"0.4."
+		     "0\",\"1.0.0\",\"1.1.0\"]}");
 		return 0;
 	}
 	int r = read_all(STDIN_FILENO, &config);

@@ -60,17 +60,31 @@ static int lease_insert(struct ipam *p, struct in_addr a, const char *container,
 	return r;
 }
 
+/* "10.244.1.5.Xa93kz": file_write_atomic was killed before it could rename. */
+static bool is_leftover(const char *name)
+{
+	char addr[INET_ADDRSTRLEN];
+	struct in_addr a;
+	size_t n = strlen(name);
+	return n > 7 && name[n - 7] == '.' &&
+	       str_copy(addr, sizeof(addr), (struct str){name, n - 7}) == 0 &&
+	       inet_pton(AF_INET, addr, &a) == 1;
+}
+
 /* One lease file; files of other shapes are left alone. */
 static int lease_load(struct ipam *p, const char *name)
 {
 	AUTO_BUF struct buf path = {0}, text = {0};
 	struct in_addr a;
 	char container[256], ifname[64];
-	if (inet_pton(AF_INET, name, &a) != 1)
+	bool leftover = is_leftover(name);
+	if (!leftover && inet_pton(AF_INET, name, &a) != 1)
 		return 0;
 	buf_addf(&path, "%s/%s", p->dir, name);
 	if (path.err)
 		return path.err;
+	if (leftover)
+		return unlink(path.p) < 0 ? -errno : 0;
 	int r = file_read(path.p, 4096, &text);
 	if (r < 0)
 		return r;
@@ -225,6 +239,16 @@ void ipam_each(const struct ipam *p,
 		const struct lease *l = it.value;
 		fn(arg, l->addr, l->container, l->ifname);
 	}
+}
+
+bool ipam_holds(const struct ipam *p, const char *container)
+{
+	htab_each (p->by_addr, it) {
+		const struct lease *l = it.value;
+		if (strcmp(l->container, container) == 0)
+			return true;
+	}
+	return false;
 }
 
 size_t ipam_len(const struct ipam *p)

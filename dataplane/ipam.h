@@ -30,6 +30,7 @@ int ipam_find(const struct ipam *p, const char *container, const char *ifname,
 void ipam_each(const struct ipam *p,
 	void (*fn)(void *arg, struct in_addr a, const char *container, const char *ifname),
 	void *arg);
+bool ipam_holds(const struct ipam *p, const char *container); /* any interface */
 size_t ipam_len(const struct ipam *p);
 
 #endif

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <stdio.h>
 #include <string.h>
 #include "podlink.h"
@@ -94,6 +95,63 @@ int podlink_make(struct podlink *l, const char *netns_path, const char *pod_ifna
 	if ((r = host_side(l, n)) < 0)
 		return err_set(e, r, NULL, "configure '%s' on the node", l->host_name);
 	return 0;
+}
+
+struct seen {
+	const struct podlink *l;
+	const char *ifname;
+	int ifindex;
+	bool addr, route;
+};
+
+static int see_address(void *arg)
+{
+	struct seen *s = arg;
+	struct ifaddrs *all = NULL;
+	if (getifaddrs(&all) < 0)
+		return -errno;
+	for (struct ifaddrs *i = all; i; i = i->ifa_next) {
+		const struct sockaddr_in *a = (const void *)i->ifa_addr;
+		if (a && a->sin_family == AF_INET && strcmp(i->ifa_name, s->ifname) == 0 &&
+			a->sin_addr.s_addr == s->l->addr.s_addr)
+			s->addr = (i->ifa_flags & IFF_UP) != 0;
+	}
+	freeifaddrs(all);
+	return 0;
+}
+
+static void see_route(void *arg, const struct nl_route *r)
+{
+	struct seen *s = arg;
+	if (r->prefix == 0 && r->oif == s->ifindex && memcmp(r->gw, gateway, 4) == 0)
+		s->route = true;
+}
+
+int podlink_check(
+	const struct podlink *l, const char *netns_path, const char *pod_ifname, struct err *e)
+{
+	AUTO(cleanup_nl) struct nl *n = NULL;
+	struct seen s = {.l = l, .ifname = pod_ifname};
+	struct nl_link eth;
+	AUTO_CLOSE int netns = open(netns_path, O_RDONLY | O_CLOEXEC);
+	if (netns < 0)
+		return err_set(e, errno, NULL, "open pod namespace '%s'", netns_path);
+	int r = nl_open(netns, &n);
+	if (r < 0 || (r = nl_link_get(n, pod_ifname, &eth)) < 0)
+		return err_set(
+			e, r, NULL, "interface '%s' in pod namespace '%s'", pod_ifname, netns_path);
+	s.ifindex = eth.ifindex;
+	r = netns_call(netns, see_address, &s);
+	if (r == 0)
+		r = nl_route_each(n, AF_INET, NL_PROTO_XEBEC, see_route, &s);
+	if (r < 0)
+		return err_set(e, r, NULL, "read the state of '%s'", netns_path);
+	if (!s.addr)
+		return err_set(e, ESTALE, NULL, "'%s' in '%s' lost its address or is down",
+			pod_ifname, netns_path);
+	return s.route ? 0
+		       : err_set(e, ESTALE, NULL, "'%s' has no default route by '%s'", netns_path,
+				 pod_ifname);
 }
 
 int podlink_find(struct podlink *l)

@@ -22,6 +22,9 @@ void podlink_plan(struct podlink *l, const char *container, struct in_addr addr)
 /* Makes the link, or finishes a half-made one. mtu 0 = default. fills host_ifindex. */
 int podlink_make(struct podlink *l, const char *netns_path, const char *pod_ifname, unsigned mtu,
 	struct err *e);
+/* Whether the pod's side is as podlink_make left it: interface up, address, default route. */
+int podlink_check(
+	const struct podlink *l, const char *netns_path, const char *pod_ifname, struct err *e);
 int podlink_find(struct podlink *l);	  /* host_ifindex; -ENODEV */
 int podlink_del(const struct podlink *l); /* absent = 0 */
 

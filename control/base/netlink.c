@@ -5,6 +5,7 @@
 #include <endian.h>
 #include <linux/if_link.h>
 #include <linux/lwtunnel.h>
+#include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <stdlib.h>
@@ -362,4 +363,28 @@ int nl_neigh_del(struct nl *n, int ifindex, int family, const void *addr)
 	mnl_attr_put(h, NDA_DST, addr_len(family), addr);
 	int r = nl_ack(n, h);
 	return r == -ENOENT ? 0 : r;
+}
+
+static struct nlmsghdr *qdisc_msg(struct nl *n, uint16_t type, int flags, int ifindex)
+{
+	struct tcmsg m = {.tcm_ifindex = ifindex, .tcm_parent = TC_H_ROOT, .tcm_handle = 1 << 16};
+	return nl_msg(n, type, flags, &m, sizeof(m));
+}
+
+int nl_qdisc_tbf(struct nl *n, int ifindex, uint64_t rate, uint32_t burst)
+{
+	enum { LATENCY_MS = 50 };
+	uint64_t limit = rate / 1000 * LATENCY_MS + burst;
+	struct tc_tbf_qopt q = {.limit = limit > UINT32_MAX ? UINT32_MAX : (uint32_t)limit,
+		.rate = {.linklayer = TC_LINKLAYER_ETHERNET,
+			.rate = rate > UINT32_MAX ? UINT32_MAX : (uint32_t)rate}};
+	struct nlmsghdr *h = qdisc_msg(n, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, ifindex);
+	mnl_attr_put_strz(h, TCA_KIND, "tbf");
+	struct nlattr *o = mnl_attr_nest_start(h, TCA_OPTIONS);
+	mnl_attr_put(h, TCA_TBF_PARMS, sizeof(q), &q);
+	mnl_attr_put_u32(h, TCA_TBF_BURST, burst);
+	if (rate > UINT32_MAX)
+		mnl_attr_put_u64(h, TCA_TBF_RATE64, rate);
+	mnl_attr_nest_end(h, o);
+	return nl_ack(n, h);
 }

@@ -68,6 +68,8 @@ int nl_route_each(struct nl *n, int family, uint8_t protocol,
 int nl_neigh_set(struct nl *n, int ifindex, int family, const void *addr,
 	const uint8_t mac[6]);						   /* permanent */
 int nl_neigh_del(struct nl *n, int ifindex, int family, const void *addr); /* absent = 0 */
+/* Limits what leaves by the interface: bytes a second, bytes at once. */
+int nl_qdisc_tbf(struct nl *n, int ifindex, uint64_t rate, uint32_t burst);
 
 /* Runs fn in another network namespace on a thread of its own; returns fn's result. */
 int netns_call(int netns_fd, int (*fn)(void *arg), void *arg);
