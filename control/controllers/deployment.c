@@ -203,13 +203,14 @@ static void set_int(json_t *o, const char *name, int64_t n)
 	(void)json_object_set_new(o, name, json_sprintf("%jd", (intmax_t)n));
 }
 
+/* By way of /status: elsewhere a changed annotation raises a Deployment's generation. */
 static void sync_deployment_revision(struct deploy *d, int64_t revision)
 {
 	if (annotation_int(d->obj, ANN_REVISION, 0) == revision)
 		return;
 	json_t *a = json_object();
 	set_int(a, ANN_REVISION, revision);
-	(void)rc_patch(d->rc, R_DEPLOY, d->obj, NULL,
+	(void)rc_patch(d->rc, R_DEPLOY, d->obj, "status",
 		json_pack("{s:{s:o}}", "metadata", "annotations", a));
 }
 

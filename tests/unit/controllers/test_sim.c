@@ -113,6 +113,7 @@ static void life_of_a_deployment(struct sim *s)
 		"}");
 	want = 3;
 	sim_wait(s, rolled_out, "three pods");
+	assert_int_equal(get_int(s, WEB, "metadata.generation"), 1);
 	sim_wait(s, endpoints_follow, "endpoints of three pods");
 	assert_int_equal(get_int(s, WEB, "status.readyReplicas"), 3);
 	/* a new image: a second ReplicaSet, revision 2 */
