@@ -53,7 +53,7 @@ GLOBAL int FAM(out_fib)(
 	struct bpf_fib_lookup f = {
 		.family = 2, /* AF_INET */
 		.l4_protocol = p->t.proto,
-		.tot_len = p->gso ? 0 : p->tot_len,
+		.tot_len = (__u16)pkt_path_len(skb, p),
 		.ifindex = p->ifindex,
 	};
 	f.ipv4_src = a32(to->saddr);

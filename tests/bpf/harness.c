@@ -127,9 +127,11 @@ int node_reset(void **state)
 	return 0;
 }
 
-int run_on(enum xb_hook hook, int ifindex, struct packet *k)
+int run_train(enum xb_hook hook, int ifindex, struct packet *k, uint32_t segment)
 {
-	struct __sk_buff ctx = {.ifindex = (uint32_t)ifindex};
+	struct __sk_buff ctx = {.ifindex = (uint32_t)ifindex,
+		.gso_size = segment,
+		.gso_segs = segment ? ((uint32_t)k->len + segment - 1) / segment : 0};
 	struct packet out = {0};
 	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = k->b, .data_size_in = (uint32_t)k->len,
 		.data_out = out.b, .data_size_out = sizeof out.b, .ctx_in = &ctx,
@@ -142,6 +144,11 @@ int run_on(enum xb_hook hook, int ifindex, struct packet *k)
 	out.len = o.data_size_out;
 	*k = out;
 	return (int)o.retval;
+}
+
+int run_on(enum xb_hook hook, int ifindex, struct packet *k)
+{
+	return run_train(hook, ifindex, k, 0);
 }
 
 #define MAX_BE 64 /* rows and lut entries a service may use here */

@@ -39,6 +39,8 @@ int node_reset(void **state); /* empties tracking between tests */
 
 /* Runs the packet through a hook as if on ifindex; the result replaces *k. */
 int run_on(enum xb_hook hook, int ifindex, struct packet *k);
+/* As a train of segments of that many bytes (GSO). */
+int run_train(enum xb_hook hook, int ifindex, struct packet *k, uint32_t segment);
 static inline int from_pod_a(struct packet *k)
 {
 	return run_on(HOOK_POD, node.lxa, k);
