@@ -76,10 +76,17 @@ json_t *dflt_always(const struct field *f)
 	}
 }
 
+/* Protobuf, the stored form elsewhere, has no empty list or map: clients read back null. */
+static bool stored_null(const struct field *f, const json_t *v)
+{
+	return f->always && f->shape != SHAPE_ONE && json_array_size(v) + json_object_size(v) == 0;
+}
+
 static void complete_member(const struct field *f, json_t *o)
 {
 	json_t *v = json_object_get(o, f->name);
-	if (v && ((json_is_null(v) && f->kind != F_ANY) || field_drops(f, v))) {
+	if (v &&
+		((json_is_null(v) && f->kind != F_ANY) || field_drops(f, v) || stored_null(f, v))) {
 		(void)json_object_del(o, f->name);
 		v = NULL;
 	}

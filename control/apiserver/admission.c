@@ -72,15 +72,21 @@ static int mount_in(json_t *containers, const char *volume, bool *used)
 	return 0;
 }
 
+static json_t *one_key(const char *config_map, const char *key)
+{
+	return json_pack("{s:{s:s,s:[{s:s,s:s}]}}", "configMap", "name", config_map, "items", "key",
+		key, "path", key);
+}
+
+/* The token, both certificate bundles (published by the controllers) and the namespace. */
 static json_t *token_volume(const char *name)
 {
-	return json_pack("{s:s,s:{s:[{s:{s:i,s:s}},{s:{s:s,s:[{s:s,s:s}]}},{s:{s:[{s:s,s:{s:s,s:s}}"
-			 "]}}],s:i}}",
-		"name", name, "projected", "sources", "serviceAccountToken", "expirationSeconds",
-		TOKEN_SECONDS, "path", "token", "configMap", "name", "kube-root-ca.crt", "items",
-		"key", "ca.crt", "path", "ca.crt", "downwardAPI", "items", "path", "namespace",
-		"fieldRef", "apiVersion", "v1", "fieldPath", "metadata.namespace", "defaultMode",
-		0644);
+	return json_pack("{s:s,s:{s:[{s:{s:i,s:s}},o,{s:{s:[{s:s,s:{s:s,s:s}}]}},o],s:i}}", "name",
+		name, "projected", "sources", "serviceAccountToken", "expirationSeconds",
+		TOKEN_SECONDS, "path", "token", one_key("kube-root-ca.crt", "ca.crt"),
+		"downwardAPI", "items", "path", "namespace", "fieldRef", "apiVersion", "v1",
+		"fieldPath", "metadata.namespace",
+		one_key("openshift-service-ca.crt", "service-ca.crt"), "defaultMode", 0644);
 }
 
 static int mount_token(json_t *spec)

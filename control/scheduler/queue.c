@@ -277,6 +277,12 @@ void sched_queue_event(struct queue *q, unsigned plugins)
 	}
 }
 
+unsigned sched_queue_attempts(const struct queue *q, struct str uid)
+{
+	const struct waiter *w = htab_get(q->by_uid, uid);
+	return w ? w->attempts : 0;
+}
+
 struct sched_queue_counts sched_queue_counts(const struct queue *q)
 {
 	return (struct sched_queue_counts){

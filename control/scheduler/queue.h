@@ -30,6 +30,9 @@ void sched_queue_backoff(struct queue *q, struct str uid);
 /* Something happened that could help pods refused by these plugins (0: pods that saw no node). */
 void sched_queue_event(struct queue *q, unsigned plugins);
 
+/* How often the pod was popped; 0: not here. */
+unsigned sched_queue_attempts(const struct queue *q, struct str uid);
+
 struct sched_queue_counts {
 	size_t active, backing_off, waiting;
 };

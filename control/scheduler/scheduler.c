@@ -103,6 +103,11 @@ static void patch_condition(struct scheduler *s, const struct pod *p, struct str
 static void no_node(struct scheduler *s, const struct pod *p, const struct verdict *v)
 {
 	struct event_ref o = ref_of(p);
+	/* a cluster without any node is one that starts: told only when the next try ends so too */
+	if (s->cluster->n_nodes == 0 && sched_queue_attempts(s->queue, p->uid) == 1) {
+		sched_queue_backoff(s->queue, p->uid);
+		return;
+	}
 	s->stats.unschedulable++;
 	event_emit(s->events, &o, true, "FailedScheduling", "%s", v->message.p);
 	patch_condition(s, p, buf_str(&v->message));

@@ -121,6 +121,29 @@ static void namespace(json_t *o)
 		json_object_get(meta, "labels"), "kubernetes.io/metadata.name", json_string(name));
 }
 
+/* The member that older clients write decides: the list is made of it where the two differ. */
+static void first_of(json_t *o, const char *one, const char *list, const char *member)
+{
+	json_t *v = dflt_get(o, one), *first = json_array_get(dflt_get(o, list), 0);
+	if (first && member)
+		first = json_object_get(first, member);
+	if (v && !(first && json_equal(v, first)))
+		(void)json_object_set_new(
+			o, list, member ? json_pack("[{s:O}]", member, v) : json_pack("[O]", v));
+	else if (first && !v)
+		(void)json_object_set(o, one, first);
+}
+
+static void pod_status(json_t *s)
+{
+	first_of(s, "podIP", "podIPs", "ip");
+}
+
+static void node_spec(json_t *s)
+{
+	first_of(s, "podCIDR", "podCIDRs", NULL);
+}
+
 static void node_status(json_t *s)
 {
 	json_t *capacity = dflt_get(s, "capacity");
@@ -188,6 +211,8 @@ const struct default_rule core_defaults[] = {
 	{"core.v1.LoadBalancerIngress", balancer_ingress},
 	{"core.v1.ServiceSpec", service_spec},
 	{"core.v1.Namespace", namespace},
+	{"core.v1.PodStatus", pod_status},
+	{"core.v1.NodeSpec", node_spec},
 	{"core.v1.NodeStatus", node_status},
 	{"core.v1.Secret", secret},
 	{"core.v1.ReplicationController", replication_controller},

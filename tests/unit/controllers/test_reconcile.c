@@ -598,6 +598,12 @@ static void test_namespace_content(void **state)
 		"}");
 	run(&t, &controller_root_ca, "", "team");
 	assert_acted(&t, "update configmaps team/kube-root-ca.crt");
+	/* the bundle that pods mount is there where pods are */
+	run(&t, &controller_service_ca, "", "team");
+	assert_lines(&t, 0);
+	(void)add(&t, R_POD, "{'metadata':{'name':'p','namespace':'team'}}");
+	run(&t, &controller_service_ca, "", "team");
+	assert_acted(&t, "'data':{'service-ca.crt':'PEM'}");
 }
 
 int main(void)
