@@ -110,6 +110,25 @@ static void strict_note(struct dec *d, const char *what, const struct at *a)
 	buf_addc(&d->strict, 0);
 }
 
+/* Duplicate keys of YAML: warnings one by one, as an error all in one. */
+static void strict_lines(struct dec *d, const json_t *lines)
+{
+	size_t n = json_array_size(lines);
+	bool warn = d->o->fields == FIELDS_WARN;
+	if (d->o->fields == FIELDS_IGNORE || n == 0)
+		return;
+	if (!warn)
+		buf_adds(&d->strict, "yaml: unmarshal errors:");
+	for (size_t i = 0; i < n && d->n_strict++ < STRICT_MAX; i++) {
+		buf_addf(&d->strict, "%s%s", warn ? "" : "\n  ",
+			json_string_value(json_array_get(lines, i)));
+		if (warn)
+			buf_addc(&d->strict, 0);
+	}
+	if (!warn)
+		buf_addc(&d->strict, 0);
+}
+
 /* --- scalars --- */
 static int dec_int(struct dec *d, const struct field *f, const struct at *a, json_t **ret)
 {
@@ -570,13 +589,7 @@ static int dec_yaml(struct dec *d, const struct type *t, struct str body, json_t
 	json_write(tree, &text);
 	if (text.err)
 		return text.err;
-	size_t i;
-	json_t *dup;
-	json_array_foreach (dups, i, dup) {
-		const char *path = json_string_value(dup);
-		struct at at = {.name = path ? path : "", .n = path ? strlen(path) : 0};
-		strict_note(d, "duplicate", &at);
-	}
+	strict_lines(d, dups);
 	return dec_body(d, t, buf_str(&text), ret);
 }
 

@@ -37,5 +37,8 @@ unsigned apiserver_busy(const struct apiserver *s);
 
 /* An http_handler; srv is the struct apiserver. Any thread, as long as it is the exchange's own. */
 void apiserver_handle(void *srv, struct http_exchange *x);
+/* What the HTTP server answers by itself, as a Status (httpd_config.refusal). */
+struct httpd_config;
+const char *apiserver_refusal(const struct httpd_config *c, int status, struct buf *body);
 
 #endif

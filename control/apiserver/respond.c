@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Answers: content negotiation, objects with their resourceVersion spliced in, Status errors. */
 #include "apiserver/internal.h"
+#include "xebec/base/httpd.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -382,4 +383,29 @@ void reply_json(struct req *r, int status, const json_t *j, const struct type *t
 		reply_pb(r, status, buf_str(&b), t);
 	else
 		reply_form(r, status, buf_str(&b));
+}
+
+const char *apiserver_refusal(const struct httpd_config *c, int status, struct buf *body)
+{
+	static const struct {
+		int status;
+		const char *reason, *message;
+	} rows[] = {{400, "BadRequest", "malformed HTTP request"},
+		{408, "Timeout", "the request did not arrive in time"},
+		{413, "RequestEntityTooLarge", "Request entity too large: limit is "},
+		{431, "", "request line and headers are too large: limit is "},
+		{503, "ServiceUnavailable", "the server is short of memory"}};
+	size_t i = 0;
+	while (i + 1 < ARRAY_LEN(rows) && rows[i].status != status)
+		i++;
+	buf_addf(body,
+		"{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},"
+		"\"status\":\"Failure\",\"message\":\"%s",
+		rows[i].message);
+	if (status == 413 || status == 431)
+		buf_addf(body, "%zu", status == 413 ? c->max_body : c->max_header);
+	if (*rows[i].reason)
+		buf_addf(body, "\",\"reason\":\"%s", rows[i].reason);
+	buf_addf(body, "\",\"code\":%d}", status);
+	return "application/json";
 }

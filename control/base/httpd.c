@@ -34,6 +34,16 @@ struct arrival { /* an accepted socket on its way to its worker */
 
 static const char h2_preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+const char *refusal_body(const struct conn *c, int status, struct buf *body)
+{
+	const struct httpd_config *cfg = &c->w->d->cfg;
+
+	if (cfg->refusal)
+		return cfg->refusal(cfg, status, body);
+	buf_addf(body, "%d %s\n", status, http_status_text(status));
+	return "text/plain; charset=utf-8";
+}
+
 const char *worker_date(struct worker *w)
 {
 	int64_t second = time_now() / NS_PER_SEC;

@@ -64,17 +64,18 @@ static void close_soon(struct conn *c)
 static void refuse(struct conn *c, int status)
 {
 	struct h1 *h = c->proto;
-	AUTO_BUF struct buf b = {0};
-	const char *text = http_status_text(status);
+	AUTO_BUF struct buf b = {0}, body = {0};
+	const char *type = refusal_body(c, status, &body);
 
 	if (h->x) {
 		h1x_free(h->x);
 		h->x = NULL;
 	}
 	buf_addf(&b,
-		"HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
-		"Content-Length: %zu\r\nConnection: close\r\n\r\n%d %s\n",
-		status, text, worker_date(c->w), strlen(text) + 5, status, text);
+		"HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\n"
+		"Content-Length: %zu\r\nConnection: close\r\n\r\n",
+		status, http_status_text(status), worker_date(c->w), type, body.len);
+	buf_add_str(&b, buf_str(&body));
 	stream_write(c->s, b.p, b.len);
 	close_soon(c);
 }

@@ -155,19 +155,19 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t 
 	return 0;
 }
 
+/* What is still arriving is thrown away, not reset: clients in the midst of sending take a reset
+ * for a failure and lose the answer. */
 static void refuse(struct h2x *x, int status)
 {
-	char text[64];
-	struct str body = {text,
-		(size_t)snprintf(text, sizeof(text), "%d %s\n", status, http_status_text(status))};
-
 	struct h2 *h = x->c->proto;
+	AUTO_BUF struct buf body = {0};
+	const char *type = refusal_body(x->c, status, &body);
 
 	x->busy = true;
 	x->refused = status;
 	h->body_bytes -= x->body.len;
 	buf_free(&x->body);
-	http_reply(&x->x, status, "text/plain; charset=utf-8", body, NULL, 0);
+	http_reply(&x->x, status, type, buf_str(&body), NULL, 0);
 }
 
 static void dispatch(struct h2x *x)
@@ -259,22 +259,6 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
 	return 0;
 }
 
-/* A refused request may still be arriving: tell the client to stop after the answer. */
-static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
-{
-	struct h2x *x;
-
-	(void)arg;
-	if (!(f->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
-		(f->hd.type != NGHTTP2_DATA && f->hd.type != NGHTTP2_HEADERS))
-		return 0;
-	x = nghttp2_session_get_stream_user_data(ng, f->hd.stream_id);
-	if (x && !x->complete)
-		(void)nghttp2_submit_rst_stream(
-			ng, NGHTTP2_FLAG_NONE, f->hd.stream_id, NGHTTP2_NO_ERROR);
-	return 0;
-}
-
 /* Flushes until the stream holds enough; the rest is made when that has left. */
 static void h2_flush(struct conn *c)
 {
@@ -346,9 +330,10 @@ static void h2_tick(struct conn *c, int64_t now)
 
 	list_each (it, &h->streams) {
 		struct h2x *x = list_entry(it, struct h2x, link);
-		if (!x->busy && now - x->x.received_ns > cfg->header_timeout_ns) {
-			(void)nghttp2_submit_rst_stream(
-				h->ng, NGHTTP2_FLAG_NONE, x->id, NGHTTP2_CANCEL);
+		if ((!x->busy || (x->refused && !x->complete)) &&
+			now - x->x.received_ns > cfg->header_timeout_ns) {
+			(void)nghttp2_submit_rst_stream(h->ng, NGHTTP2_FLAG_NONE, x->id,
+				x->busy ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
 			conn_dirty(c);
 		}
 	}
@@ -426,7 +411,6 @@ static int make_session(struct conn *c, nghttp2_session **ret)
 	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame_recv);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_chunk);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
-	nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_send);
 	nghttp2_option_set_no_closed_streams(opt, 1);
 	r = nghttp2_session_server_new2(ret, cb, c, opt);
 	nghttp2_option_del(opt);

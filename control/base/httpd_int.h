@@ -73,6 +73,8 @@ void conn_unref(struct conn *c);
  * has not ended it and will. */
 bool exchange_lost(struct http_exchange *x);
 const char *worker_date(struct worker *w);
+/* Body of an answer of the server's own; returns its media type. */
+const char *refusal_body(const struct conn *c, int status, struct buf *body);
 /* A header a handler set that may go out: no line breaks. */
 bool header_clean(const struct http_header *h);
 

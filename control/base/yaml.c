@@ -14,7 +14,6 @@ struct reader {
 	yaml_event_t ev; /* the event being looked at */
 	bool has_ev;
 	struct htab *anchors; /* name -> json_t */
-	struct buf path;      /* of the value being read, for duplicate keys */
 	json_t *dups;	      /* collects, or NULL = duplicates are errors */
 	size_t alias_nodes;
 	unsigned depth;
@@ -32,7 +31,6 @@ static void reader_free(struct reader *r)
 	if (r->has_ev)
 		yaml_event_delete(&r->ev);
 	htab_free(r->anchors, decref);
-	buf_free(&r->path);
 	yaml_parser_delete(&r->parser);
 }
 
@@ -183,36 +181,33 @@ static void merge_into(struct reader *r, json_t *obj, json_t *from)
 	}
 }
 
-static void duplicate(struct reader *r)
+static void duplicate(struct reader *r, size_t line, struct str key)
 {
-	if (!r->dups) {
-		if (!r->failed)
-			r->failed = err_set(r->e, -EINVAL, "BadRequest",
-				"invalid YAML at line %zu: key \"%s\" already set in map",
-				r->ev.start_mark.line + 1, r->path.p);
-	} else if (json_array_append_new(r->dups, json_stringn(r->path.p, r->path.len)) < 0) {
+	AUTO_BUF struct buf b = {0};
+	buf_addf(&b, "line %zu: key ", line);
+	buf_add_json_str(&b, key);
+	buf_adds(&b, " already set in map");
+	if (b.err || (r->dups && json_array_append_new(r->dups, json_stringn(b.p, b.len)) < 0))
 		(void)fail_mem(r);
-	}
+	else if (!r->dups && !r->failed)
+		r->failed = err_set(
+			r->e, -EINVAL, "BadRequest", "invalid YAML at %.*s", (int)b.len, b.p);
 }
 
 static bool read_member(struct reader *r, json_t *obj, json_t *merges)
 {
 	AUTO_BUF struct buf key = {0};
 	bool merge;
-	size_t path_len = r->path.len;
+	size_t line = r->ev.start_mark.line + 1;
 	if (read_key(r, &key, &merge) < 0)
 		return false;
-	if (path_len)
-		buf_addc(&r->path, '.');
-	buf_add(&r->path, key.p, key.len - 1);
-	if (!merge && !r->path.err && json_object_getn(obj, key.p, key.len - 1))
-		duplicate(r);
-	json_t *v = r->failed ? NULL : read_node(r);
+	json_t *v = read_node(r);
+	if (v && !merge && json_object_getn(obj, key.p, key.len - 1))
+		duplicate(r, line, (struct str){key.p, key.len - 1});
 	if (v && (merge ? json_array_append_new(merges, v)
 			: json_object_setn_new(obj, key.p, key.len - 1, v)) < 0)
 		v = fail(r, "a key is not valid UTF-8");
-	r->path.len = path_len;
-	return v != NULL;
+	return v != NULL && !r->failed;
 }
 
 static json_t *read_mapping(struct reader *r)
@@ -235,15 +230,12 @@ static json_t *read_mapping(struct reader *r)
 static json_t *read_sequence(struct reader *r)
 {
 	AUTO_JSON json_t *arr = json_array();
-	size_t path_len = r->path.len;
 	if (!arr)
 		return fail_mem(r);
 	if (!advance(r))
 		return NULL;
 	while (r->ev.type != YAML_SEQUENCE_END_EVENT) {
-		buf_addf(&r->path, "[%zu]", json_array_size(arr));
 		json_t *v = read_node(r);
-		r->path.len = path_len;
 		if (!v)
 			return NULL;
 		if (json_array_append_new(arr, v) < 0)

@@ -16,7 +16,7 @@
 #include "xebec/base/timefmt.h"
 #include "xebec/base/tls.h"
 
-enum { IO_THREADS = 2, MAX_BODY = 3 << 20, MAX_HEADER = 64 << 10, MAX_CONNS = 8192, FDS_MAX = 4 };
+enum { IO_THREADS = 2, MAX_BODY = 3 << 20, MAX_HEADER = 256 << 10, MAX_CONNS = 8192, FDS_MAX = 4 };
 
 struct options {
 	const char *data_dir, *listen, *advertise, *service_cidr, *cluster_cidr, *node_ports,
@@ -241,6 +241,7 @@ static int open_http(struct server *s, const int *fds, size_t n, struct err *e)
 		.tls = s->tls,
 		.threads = IO_THREADS,
 		.max_body = MAX_BODY,
+		.refusal = apiserver_refusal,
 		.max_header = MAX_HEADER,
 		.max_conns = MAX_CONNS,
 		.idle_timeout_ns = 180 * NS_PER_SEC,

@@ -22,6 +22,9 @@ struct httpd_config {
 	unsigned max_conns;	   /* more are closed at accept */
 	int64_t idle_timeout_ns;   /* no request under way */
 	int64_t header_timeout_ns; /* slow clients: time to send a whole request */
+	/* Body of an answer that the server gives by itself (400, 408, 413, 431, 503); returns its
+	 * media type. NULL = a line of text. Called on the connection's thread. */
+	const char *(*refusal)(const struct httpd_config *c, int status, struct buf *body);
 };
 
 int httpd_new(const struct httpd_config *c, struct httpd **ret, struct err *e);

@@ -7,8 +7,8 @@
 
 #include "xebec/base/json.h"
 
-/* Exactly one document. dups, when not NULL, gets the paths of duplicate keys instead of an error.
- */
+/* Exactly one document. dups, when not NULL, gets `line 3: key "a" already set in map` for every
+ * duplicate key, which else is an error. */
 int yaml_parse(struct str text, json_t **ret, json_t *dups, struct err *e);
 /* A stream of documents ("---"): a JSON array of them; empty documents are left out. */
 int yaml_parse_all(struct str text, json_t **ret_array, struct err *e);
