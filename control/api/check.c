@@ -215,6 +215,15 @@ bool jequal(const json_t *a, const json_t *b)
 	return true;
 }
 
+size_t v_seen(json_t *seen, const char *key, size_t i)
+{
+	const json_t *at = json_object_get(seen, key ? key : "");
+	if (at)
+		return (size_t)json_integer_value(at);
+	(void)json_object_set_new_nocheck(seen, key ? key : "", json_integer((json_int_t)i));
+	return i;
+}
+
 int jquantity(const json_t *v, int64_t *ret_milli)
 {
 	int r;

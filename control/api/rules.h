@@ -68,6 +68,9 @@ void v_label_selector(
 	struct causes *c, const struct fpath *p, const json_t *sel, bool allow_invalid_values);
 void v_object_meta(struct causes *c, const struct fpath *p, const json_t *meta, const json_t *old,
 	bool namespaced, format_fn *name_format);
+/* Index of the first element that had this key: i itself when there was none; *seen: {} at first.
+ * For lists that a client can make long. */
+size_t v_seen(json_t *seen, const char *key, size_t i);
 /* Plain members: absent and null are the same. */
 const json_t *jget(const json_t *obj, const char *member);
 const char *jstr(const json_t *obj, const char *member); /* "" when absent */
