@@ -20,6 +20,18 @@ const struct resource res_table[R_COUNT] = {
 	[R_STS] = {"apps", "v1", "statefulsets", "StatefulSet", true},
 	[R_CR] = {"apps", "v1", "controllerrevisions", "ControllerRevision", true},
 	[R_PVC] = {"", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true},
+	[R_JOB] = {"batch", "v1", "jobs", "Job", true},
+	[R_CRON] = {"batch", "v1", "cronjobs", "CronJob", true},
+	[R_PDB] = {"policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true},
+	[R_HPA] = {"autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler",
+		true},
+	[R_PV] = {"", "v1", "persistentvolumes", "PersistentVolume", false},
+	[R_SC] = {"storage.k8s.io", "v1", "storageclasses", "StorageClass", false},
+	[R_RC] = {"", "v1", "replicationcontrollers", "ReplicationController", true},
+	[R_QUOTA] = {"", "v1", "resourcequotas", "ResourceQuota", true},
+	[R_CSR] = {"certificates.k8s.io", "v1", "certificatesigningrequests",
+		"CertificateSigningRequest", false},
+	[R_CLUSTERROLE] = {"rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", false},
 };
 
 struct rc_selector {

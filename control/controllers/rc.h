@@ -26,6 +26,16 @@ enum res { /* resources with a shared cache */
 	R_STS,
 	R_CR,
 	R_PVC,
+	R_JOB,
+	R_CRON,
+	R_PDB,
+	R_HPA,
+	R_PV,
+	R_SC,
+	R_RC,
+	R_QUOTA,
+	R_CSR,
+	R_CLUSTERROLE,
 	R_COUNT
 };
 extern const struct resource res_table[R_COUNT];

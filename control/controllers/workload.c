@@ -2,9 +2,30 @@
  * Claiming pods and making them from a template, for DaemonSet and StatefulSet. */
 #include "controllers/workload.h"
 
+/* The finalizer that pods have while o's controller counts them; NULL = none. */
+static const char *finalizer_of(enum res r)
+{
+	return r == R_JOB ? "batch.kubernetes.io/job-tracking" : NULL;
+}
+
+static json_t *finalizers(const struct cobj *pod, const char *name, bool want)
+{
+	json_t *list = json_array();
+
+	jv_each (it, jv_path(pod->v, "metadata.finalizers")) {
+		struct str s = jv_raw_str(it.v);
+		if (!str_eqz(s, name))
+			(void)json_array_append_new(list, json_stringn(s.p, s.n));
+	}
+	if (want)
+		(void)json_array_append_new(list, json_string(name));
+	return list;
+}
+
 static void set_owner(
 	struct rc *rc, enum res r, const struct cobj *o, const struct cobj *pod, bool take)
 {
+	const char *fin = finalizer_of(r);
 	json_t *refs = json_array();
 
 	jv_each (it, jv_path(pod->v, "metadata.ownerReferences")) {
@@ -16,7 +37,8 @@ static void set_owner(
 	if (take)
 		(void)json_array_append_new(refs, owner_json(r, o));
 	(void)rc_patch(rc, R_POD, pod, NULL,
-		json_pack("{s:{s:s,s:o}}", "metadata", "uid", pod->uid, "ownerReferences", refs));
+		json_pack("{s:{s:s,s:o,s:o*}}", "metadata", "uid", pod->uid, "ownerReferences",
+			refs, "finalizers", fin ? finalizers(pod, fin, take) : NULL));
 }
 
 /* Is the pod o's? Adopts and releases on the way. */
@@ -113,6 +135,24 @@ bool numbers_same(struct jv status, const struct number *v, size_t n, json_t *in
 		(void)json_object_set_new(into, v[i].name, json_integer(v[i].n));
 	}
 	return same;
+}
+
+bool rc_status(struct rc *rc, enum res r, const struct cobj *o, json_t *take)
+{
+	json_t *old = NULL, *whole;
+	struct jv v = jv_get(o->v, "status");
+
+	if (jv_present(v))
+		(void)json_parse(jv_bytes(v), &old, NULL);
+	bool same = old && json_equal(old, take);
+	json_decref(old);
+	if (same || !(whole = rc_tree(rc, o))) {
+		json_decref(take);
+		return false;
+	}
+	(void)json_object_set_new(whole, "status", take);
+	(void)rc_update(rc, r, o, "status", whole);
+	return true;
 }
 
 /* --- nodes --- */

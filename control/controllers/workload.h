@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What DaemonSet and StatefulSet share: claiming pods, pods from templates, the history of
+ * What DaemonSet, StatefulSet and Job share: claiming pods, pods from templates, the history of
  * templates (ControllerRevisions), and which nodes a template may use. */
 #ifndef XEBEC_CONTROLLERS_WORKLOAD_H
 #define XEBEC_CONTROLLERS_WORKLOAD_H
@@ -45,5 +45,8 @@ struct number { /* a field of a status */
 };
 /* Does the status hold these numbers? Sets them in `into` too. */
 bool numbers_same(struct jv status, const struct number *v, size_t n, json_t *into);
+/* Writes the whole status when it differs from the stored one, as an update: somebody else's write
+ * in between makes it fail, and the key is tried again. */
+bool rc_status(struct rc *rc, enum res r, const struct cobj *o, json_t *take);
 
 #endif

@@ -14,62 +14,19 @@
 #include "controllers/controllers.h"
 #include "controllers/rc.h"
 #include "xebec/base/json.h"
+#include "sim_kubelet.h"
 #include "xebec/base/timefmt.h"
 
 struct sim {
 	struct loop *loop;
 	struct store *store;
 	struct apiserver *api;
-	struct client *admin, *ctl;
+	struct sim_host host;
+	struct client *ctl;
 	struct controllers *cs;
 	struct informer *pods;
-	unsigned conflict_percent, seed, conflicts, next_ip;
-	bool never_ready;
+	unsigned conflict_percent, seed, conflicts;
 };
-
-static inline void ignore_done(void *arg, const struct client_result *r)
-{
-	(void)arg;
-	(void)r;
-}
-
-/* The kubelet: a pod on a node runs at once; one being deleted goes at once. */
-static inline void sim_kubelet(void *arg, struct cobj *old, struct cobj *new)
-{
-	static const struct resource pods = {"", "v1", "pods", "Pod", true};
-	struct sim *s = arg;
-	char text[600], now[21];
-
-	(void)old;
-	if (!new)
-		return;
-	time_rfc3339(time_now(), now);
-	if (jv_present(jv_path(new->v, "metadata.deletionTimestamp"))) {
-		(void)client_delete(
-			s->admin, &pods, new->ns, new->name, 0, new->uid, NULL, ignore_done, NULL);
-	} else if (!jv_present(jv_path(new->v, "spec.nodeName"))) {
-		(void)snprintf(text, sizeof(text),
-			"{\"apiVersion\":\"v1\",\"kind\":\"Binding\",\"metadata\":{\"name\":\"%s\"}"
-			","
-			"\"target\":{\"kind\":\"Node\",\"name\":\"n1\"}}",
-			new->name);
-		AUTO_BUF struct buf path = {0};
-		resource_path(&pods, new->ns, new->name, "binding", &path);
-		struct client_request rq = {
-			.method = "POST", .path = buf_str(&path), .body = str_of(text)};
-		(void)client_send(s->admin, &rq, ignore_done, NULL);
-	} else if (!s->never_ready && !jv_is_str(jv_path(new->v, "status.phase"), "Running")) {
-		unsigned ip = ++s->next_ip;
-		(void)snprintf(text, sizeof(text),
-			"{\"status\":{\"phase\":\"Running\",\"podIP\":\"10.244.%u.%u\",\"podIPs\":["
-			"{"
-			"\"ip\":\"10.244.%u.%u\"}],\"conditions\":[{\"type\":\"Ready\",\"status\":"
-			"\"True\",\"lastTransitionTime\":\"%s\"}]}}",
-			ip / 250, 1 + ip % 250, ip / 250, 1 + ip % 250, now);
-		(void)client_patch(s->admin, &pods, new->ns, new->name, "status",
-			CLIENT_PATCH_MERGE, str_of(text), ignore_done, NULL);
-	}
-}
 
 /* The controllers' way to the API: some of their writes fail as if somebody had been faster. */
 static inline void sim_handle(void *srv, struct http_exchange *x)
@@ -117,7 +74,7 @@ static inline json_t *sim_call(
 		.content_type = strcmp(method, "PATCH") ? NULL : "application/merge-patch+json",
 		.body = str_of(body)};
 
-	assert_non_null(client_send(s->admin, &rq, on_answer, &a));
+	assert_non_null(client_send(s->host.admin, &rq, on_answer, &a));
 	for (int i = 0; !a.done && i < 3000; i++)
 		(void)loop_poll(s->loop, 10);
 	if (want ? a.status != want : a.status / 100 != 2)
@@ -146,7 +103,6 @@ static inline void sim_wait(struct sim *s, sim_cond *cond, const char *what)
 static inline void sim_up(struct sim *s, const struct controllers_config *cfg)
 {
 	static const char *const groups[] = {"system:masters", NULL};
-	static const struct resource pods = {"", "v1", "pods", "Pod", true};
 	struct err e = {0};
 
 	s->loop = loop_new();
@@ -159,14 +115,16 @@ static inline void sim_up(struct sim *s, const struct controllers_config *cfg)
 		.node_port_max = 32767};
 	if (apiserver_new(&ac, &s->api, &e) < 0)
 		fail_msg("apiserver: %s", e.msg);
-	assert_int_equal(client_new_inproc(
-				 s->loop, apiserver_handle, s->api, "admin", groups, &s->admin, &e),
+	assert_int_equal(client_new_inproc(s->loop, apiserver_handle, s->api, "admin", groups,
+				 &s->host.admin, &e),
 		0);
 	assert_int_equal(client_new_inproc(
 				 s->loop, sim_handle, s, "system:controllers", groups, &s->ctl, &e),
 		0);
-	struct informer_config ic = {
-		.client = s->admin, .resource = &pods, .on_event = sim_kubelet, .arg = s};
+	struct informer_config ic = {.client = s->host.admin,
+		.resource = &sim_pods,
+		.on_event = sim_kubelet,
+		.arg = &s->host};
 	assert_int_equal(informer_start(&ic, &s->pods, &e), 0);
 	assert_int_equal(controllers_start(s->ctl, cfg, &s->cs, &e), 0);
 }
@@ -178,7 +136,7 @@ static inline void sim_down(struct sim *s)
 	for (int i = 0; apiserver_busy(s->api) && i < 3000; i++)
 		(void)loop_poll(s->loop, 10);
 	client_free(s->ctl);
-	client_free(s->admin);
+	client_free(s->host.admin);
 	apiserver_free(s->api);
 	s->store->ops->close(s->store);
 	loop_free(s->loop);
