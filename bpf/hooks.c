@@ -12,9 +12,10 @@ INLINE bool done_already(struct __sk_buff *skb)
 int FAM(pod)(struct __sk_buff *skb)
 {
 	struct pkt p = {};
+	struct tuple to;
 	if (pkt_init(skb, &p, HOOK_POD))
 		return PASS;
-	int r = walk(skb, &p);
+	int r = walk(skb, &p, &to);
 	if (r == NOT_OURS)
 		return walk_direct(skb, &p);
 	return finish(skb, &p, r);
@@ -24,9 +25,10 @@ int FAM(pod)(struct __sk_buff *skb)
 int FAM(to_pod)(struct __sk_buff *skb)
 {
 	struct pkt p = {};
+	struct tuple to;
 	if (done_already(skb) || pkt_init(skb, &p, HOOK_TO_POD))
 		return PASS;
-	int r = walk_reply(skb, &p);
+	int r = walk_reply(skb, &p, &to);
 	return r == NOT_OURS ? PASS : finish(skb, &p, r);
 }
 
@@ -34,16 +36,17 @@ int FAM(to_pod)(struct __sk_buff *skb)
 INLINE bool is_outer(const struct pkt *p)
 {
 	return p->t.proto == IPPROTO_UDP && p->t.dport == cfg.vx_port && p->kind == PKT_FLOW &&
-	       a32(p->t.daddr) == cfg.node_ip4;
+	       is_underlay(p->t.daddr);
 }
 
 /* Packets from outside (ingress of an uplink). */
 int FAM(nic_in)(struct __sk_buff *skb)
 {
 	struct pkt p = {};
+	struct tuple to;
 	if (pkt_init(skb, &p, HOOK_NIC_IN) || is_outer(&p))
 		return PASS;
-	int r = walk(skb, &p);
+	int r = walk(skb, &p, &to);
 	if (r == NOT_OURS)
 		return walk_direct(skb, &p);
 	return finish(skb, &p, r);
@@ -54,6 +57,7 @@ int FAM(nic_in)(struct __sk_buff *skb)
 int FAM(vx)(struct __sk_buff *skb)
 {
 	struct pkt p = {};
+	struct tuple to;
 	__u32 vni = 0;
 	bool bad = pkt_init(skb, &p, HOOK_NIC_IN);
 	int r = vx_sender(skb, &p.tun, &vni);
@@ -61,7 +65,7 @@ int FAM(vx)(struct __sk_buff *skb)
 		return finish(skb, &p, r);
 	if (bad)
 		return PASS;
-	r = walk(skb, &p);
+	r = walk(skb, &p, &to);
 	if (r == NOT_OURS)
 		return walk_direct(skb, &p);
 	return finish(skb, &p, r);
@@ -71,17 +75,18 @@ int FAM(vx)(struct __sk_buff *skb)
 int FAM(nic_out)(struct __sk_buff *skb)
 {
 	struct pkt p = {};
+	struct tuple to;
 	bool from_here = READ_ONCE(skb->ingress_ifindex) == 0;
 	if (done_already(skb) || pkt_init(skb, &p, HOOK_NIC_OUT))
 		return PASS;
-	int r = walk_reply(skb, &p);
+	int r = walk_reply(skb, &p, &to);
 	/* The node's own sockets to external and load balancer addresses. */
 	if (r == NOT_OURS && p.kind == PKT_FLOW && from_here) {
 		p.hook = HOOK_HOST;
-		r = walk(skb, &p);
+		r = walk(skb, &p, &to);
 	}
 	if (r == NOT_OURS && !from_here && (cfg.opts & OPT_MASQ)) {
-		struct tuple to = {};
+		to = (struct tuple){};
 		r = FAM(masq_new)(&p, &to, now_tick());
 		if (!r)
 			r = pkt_rewrite(skb, &p, &to, 0, 0) ? -DROP_REWRITE : PASS;
@@ -94,9 +99,10 @@ int FAM(nic_out)(struct __sk_buff *skb)
 int FAM(host)(struct __sk_buff *skb)
 {
 	struct pkt p = {};
+	struct tuple to;
 	if (done_already(skb) || pkt_init(skb, &p, HOOK_HOST) || is_loopback(p.t.daddr))
 		return PASS;
-	int r = walk(skb, &p);
+	int r = walk(skb, &p, &to);
 	return r == NOT_OURS ? PASS : finish(skb, &p, r);
 }
 

@@ -93,7 +93,8 @@ static int maps_add(struct cni *c, const struct podlink *l, struct err *e)
 	struct ep_info ep = {.ifindex = (uint32_t)l->host_ifindex};
 	if (!c->maps)
 		return 0;
-	memcpy(ep.ip, &l->addr, 4);
+	ep.ip.family = 4;
+	memcpy(ep.ip.b, &l->addr, 4);
 	memcpy(ep.mac, l->pod_mac, 6);
 	memcpy(ep.host_mac, l->host_mac, 6);
 	int r = attach_pod(c->maps, l->host_ifindex, l->host_name, e);
@@ -104,11 +105,11 @@ static int maps_add(struct cni *c, const struct podlink *l, struct err *e)
 
 static void maps_remove(struct cni *c, const struct podlink *l)
 {
-	uint8_t ip[4];
+	struct ip ip = {.family = 4};
 	if (!c->maps)
 		return;
-	memcpy(ip, &l->addr, 4);
-	(void)ep_del(c->maps, ip);
+	memcpy(ip.b, &l->addr, 4);
+	(void)ep_del(c->maps, &ip);
 	attach_pod_release(c->maps, l->host_name);
 }
 

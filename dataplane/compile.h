@@ -5,17 +5,10 @@
 #ifndef XEBEC_DATAPLANE_COMPILE_H
 #define XEBEC_DATAPLANE_COMPILE_H
 
+#include "ip.h"
 #include "xebec/abi/maps.h"
 #include "xebec/base/arena.h"
 #include "xebec/base/jv.h"
-
-struct ip { /* family 4 or 6; IPv4 in the first four bytes */
-	uint8_t b[16];
-	uint8_t family;
-};
-int ip_parse(struct str s, struct ip *ret);			       /* -EINVAL */
-int ip_cidr_parse(struct str s, struct ip *ret, unsigned *ret_prefix); /* host bits cleared */
-void ip_format(const struct ip *ip, char out[static 46]);
 
 struct svc_port {
 	char name[64];

@@ -75,20 +75,17 @@ static size_t addresses_read(struct ip *out)
 }
 
 /* Also what an earlier process left there. */
-static void stale_addresses_remove(struct hostwatch *h)
+static void stale_addresses_remove(struct hostwatch *h, enum map_id table, uint8_t family)
 {
-	int fd = maps_fd(h->c.maps, MAP_lip4);
-	uint8_t stale[MAX_ADDRESSES][4], key[4];
+	int fd = maps_fd(h->c.maps, table);
+	struct ip stale[MAX_ADDRESSES], ip = {.family = family};
 	void *prev = NULL;
 	size_t n = 0;
-	for (; n < MAX_ADDRESSES && bpf_map_get_next_key(fd, prev, key) == 0; prev = key) {
-		struct ip ip = {.family = 4};
-		memcpy(ip.b, key, 4);
+	for (; n < MAX_ADDRESSES && bpf_map_get_next_key(fd, prev, ip.b) == 0; prev = ip.b)
 		if (!ip_in(h->ips, h->n, &ip))
-			memcpy(stale[n++], key, 4);
-	}
+			stale[n++] = ip;
 	while (n)
-		(void)lip_del(h->c.maps, stale[--n]);
+		(void)lip_del(h->c.maps, &stale[--n]);
 }
 
 static void addresses_sync(struct hostwatch *h, bool first)
@@ -103,9 +100,10 @@ static void addresses_sync(struct hostwatch *h, bool first)
 	memcpy(h->ips, now, n * sizeof *now);
 	h->n = n;
 	for (size_t i = 0; i < n; i++)
-		if (now[i].family == 4 && lip_set(h->c.maps, now[i].b))
+		if (lip_set(h->c.maps, &now[i]))
 			log_warn("the table of the node's own addresses is full");
-	stale_addresses_remove(h);
+	stale_addresses_remove(h, MAP_lip4, 4);
+	stale_addresses_remove(h, MAP_lip6, 6);
 	if (h->c.on_addresses)
 		h->c.on_addresses(h->c.arg, h->ips, h->n);
 }

@@ -72,9 +72,16 @@ static const char *proto_str(uint8_t proto)
 				       : "?";
 }
 
-static const char *addr4(const uint8_t a[4], uint16_t port, char out[static 32])
+#define ADDR_LEN 56 /* "[address]:port" */
+
+static const char *addr_port(
+	const uint8_t *a, uint8_t family, uint16_t port, char out[static ADDR_LEN])
 {
-	(void)snprintf(out, 32, "%u.%u.%u.%u:%u", a[0], a[1], a[2], a[3], port);
+	struct ip ip = {.family = family};
+	char text[46];
+	memcpy(ip.b, a, ip_len(&ip));
+	ip_format(&ip, text);
+	(void)snprintf(out, ADDR_LEN, family == 6 ? "[%s]:%u" : "%s:%u", text, port);
 	return out;
 }
 
@@ -107,38 +114,56 @@ static void svc_name(struct maps *m, uint32_t svc, struct xb_svc_info *info)
 
 /* ------------------------------------------------------------------ services */
 
-static const char *fe_label(const struct xb4_fe_key *k, char out[static 32])
+/* Keys of svc4 and svc6. */
+static const char *fe_label(const void *key, uint8_t family, char out[static ADDR_LEN])
 {
-	static const uint8_t any[4];
-	if (memcmp(k->addr, any, 4) == 0)
-		(void)snprintf(out, 32, "*:%u", k->port);
+	static const uint8_t any[16];
+	const struct xb4_fe_key *k4 = key;
+	const struct xb6_fe_key *k6 = key;
+	const uint8_t *addr = family == 6 ? k6->addr : k4->addr;
+	uint16_t port = family == 6 ? k6->port : k4->port;
+	if (memcmp(addr, any, family == 6 ? 16 : 4) == 0)
+		(void)snprintf(out, ADDR_LEN, "*:%u", port);
 	else
-		(void)addr4(k->addr, k->port, out);
+		(void)addr_port(addr, family, port, out);
 	return out;
+}
+
+static void frontend_join(char **list, const char *label, bool first)
+{
+	char *joined = NULL, *old = *list;
+	int r = !old	? asprintf(&joined, "%s", label)
+		: first ? asprintf(&joined, "%s %s", label, old)
+			: asprintf(&joined, "%s %s", old, label);
+	if (r < 0)
+		return;
+	free(old);
+	*list = joined;
+}
+
+static void frontends_read(struct maps *m, uint8_t family, char **out, uint32_t n)
+{
+	union {
+		struct xb4_fe_key v4;
+		struct xb6_fe_key v6;
+	} key, *prev = NULL;
+	int fd = maps_fd(m, family == 6 ? MAP_svc6 : MAP_svc4);
+	for (; bpf_map_get_next_key(fd, prev, &key) == 0; prev = &key) {
+		struct xb_fe fe;
+		char label[ADDR_LEN];
+		if (bpf_map_lookup_elem(fd, &key, &fe) || fe.svc >= n)
+			continue;
+		/* people look for the cluster address at the start */
+		frontend_join(&out[fe.svc], fe_label(&key, family, label), fe.kind == FE_CLUSTER);
+	}
 }
 
 /* "10.96.0.10:80 *:30080" of each service, by index. Free each and the array. */
 static char **frontends_of(struct maps *m, uint32_t n)
 {
 	char **out = calloc(n, sizeof *out);
-	struct xb4_fe_key key, *prev = NULL;
-	int fd = maps_fd(m, MAP_svc4);
-	for (; out && bpf_map_get_next_key(fd, prev, &key) == 0; prev = &key) {
-		struct xb_fe fe;
-		char label[32], *joined = NULL;
-		if (bpf_map_lookup_elem(fd, &key, &fe) || fe.svc >= n)
-			continue;
-		char *old = out[fe.svc];
-		bool first = fe.kind == FE_CLUSTER; /* people look for it at the start */
-		(void)fe_label(&key, label);
-		int r = !old	? asprintf(&joined, "%s", label)
-			: first ? asprintf(&joined, "%s %s", label, old)
-				: asprintf(&joined, "%s %s", old, label);
-		if (r < 0)
-			continue;
-		free(old);
-		out[fe.svc] = joined;
-	}
+	for (uint8_t family = 4; out && family <= 6; family += 2)
+		frontends_read(m, family, out, n);
 	return out;
 }
 
@@ -219,13 +244,9 @@ static int list_services(struct maps *m, const char *node, json_t *rows)
 	return 0;
 }
 
-static const char *be_addr(const struct xb_be *b, char out[static 64])
+static const char *be_addr(const struct xb_be *b, char out[static ADDR_LEN])
 {
-	char ip[INET6_ADDRSTRLEN];
-	if (!inet_ntop(b->flags & BE_V6 ? AF_INET6 : AF_INET, b->addr, ip, sizeof ip))
-		ip[0] = 0;
-	(void)snprintf(out, 64, b->flags & BE_V6 ? "[%s]:%u" : "%s:%u", ip, b->port);
-	return out;
+	return addr_port(b->addr, b->flags & BE_V6 ? 6 : 4, b->port, out);
 }
 
 static uint32_t open_of(struct maps *m, uint32_t be)
@@ -273,71 +294,122 @@ static uint32_t tick_now(void)
 	return (uint32_t)((uint64_t)time_mono() >> XB_TICK_SHIFT);
 }
 
-static const char *ct_state(const struct xb4_tuple *k, const struct xb4_ct *e)
+/* An entry of ct4 to ctn6: tuples differ in the length of their addresses only, and what follows
+ * `to` is the same. */
+struct flow {
+	uint8_t family, proto;
+	const uint8_t *saddr, *daddr, *to_saddr, *to_daddr;
+	uint16_t sport, dport, to_sport, to_dport;
+	struct flow_tail {
+		uint32_t last, created, svc, be;
+		uint16_t be_gen, flags;
+	} t;
+};
+_Static_assert(sizeof(struct xb4_ct) - sizeof(struct xb4_tuple) ==
+		       sizeof(struct xb6_ct) - sizeof(struct xb6_tuple),
+	"ct");
+
+static void tuple_read(const uint8_t *raw, unsigned len, const uint8_t **saddr,
+	const uint8_t **daddr, uint16_t ports[2])
 {
-	if (e->flags & CT_RST)
+	*saddr = raw;
+	*daddr = raw + len;
+	memcpy(ports, raw + 2 * len, 4);
+}
+
+static struct flow flow_read(const uint8_t *key, const uint8_t *value, uint8_t family)
+{
+	struct flow f = {.family = family};
+	unsigned len = family == 6 ? 16 : 4;
+	size_t tuple = family == 6 ? sizeof(struct xb6_tuple) : sizeof(struct xb4_tuple);
+	uint16_t ports[2];
+	tuple_read(key, len, &f.saddr, &f.daddr, ports);
+	f.sport = ports[0], f.dport = ports[1];
+	f.proto = key[2 * len + 4];
+	tuple_read(value, len, &f.to_saddr, &f.to_daddr, ports);
+	f.to_sport = ports[0], f.to_dport = ports[1];
+	memcpy(&f.t, value + tuple, sizeof f.t);
+	return f;
+}
+
+static const char *ct_state(const struct flow *f)
+{
+	if (f->t.flags & CT_RST)
 		return "reset";
-	if (e->flags & CT_FIN)
+	if (f->t.flags & CT_FIN)
 		return "closing";
-	if (e->flags & CT_HALF)
-		return k->proto == IPPROTO_TCP ? "opening" : "one-way";
+	if (f->t.flags & CT_HALF)
+		return f->proto == IPPROTO_TCP ? "opening" : "one-way";
 	return "established";
 }
 
-static void connection_row(struct maps *m, const char *node, const struct xb4_tuple *k,
-	const struct xb4_ct *e, json_t *rows)
+static void connection_row(struct maps *m, const char *node, const struct flow *f, json_t *rows)
 {
-	char a[32];
+	char a[ADDR_LEN];
 	struct xb_svc_info info;
 	uint32_t now = tick_now();
 	json_t *row = row_new(rows, node);
-	svc_name(m, e->svc, &info);
-	put_str(row, "proto", proto_str(k->proto));
-	put_str(row, "client", addr4(k->saddr, k->sport, a));
-	put_str(row, "frontend", addr4(k->daddr, k->dport, a));
-	put_str(row, "backend", addr4(e->to.daddr, e->to.dport, a));
-	bool same = memcmp(k->saddr, e->to.saddr, 4) == 0 && k->sport == e->to.sport;
-	put_str(row, "source", same ? "-" : addr4(e->to.saddr, e->to.sport, a));
-	put_str(row, "state", ct_state(k, e));
-	put_int(row, "ageSeconds", now - e->created);
-	put_int(row, "idleSeconds", now > e->last ? now - e->last : 0);
+	svc_name(m, f->t.svc, &info);
+	put_str(row, "proto", proto_str(f->proto));
+	put_str(row, "client", addr_port(f->saddr, f->family, f->sport, a));
+	put_str(row, "frontend", addr_port(f->daddr, f->family, f->dport, a));
+	put_str(row, "backend", addr_port(f->to_daddr, f->family, f->to_dport, a));
+	bool same = memcmp(f->saddr, f->to_saddr, f->family == 6 ? 16 : 4) == 0 &&
+		    f->sport == f->to_sport;
+	put_str(row, "source", same ? "-" : addr_port(f->to_saddr, f->family, f->to_sport, a));
+	put_str(row, "state", ct_state(f));
+	put_int(row, "ageSeconds", now - f->t.created);
+	put_int(row, "idleSeconds", now > f->t.last ? now - f->t.last : 0);
 	put_str(row, "service", info.name);
 }
 
 static int list_connections(struct maps *m, const char *node, json_t *rows)
 {
-	static const enum map_id tables[] = {MAP_ct4, MAP_ctn4};
+	static const struct {
+		enum map_id id;
+		uint8_t family;
+	} tables[] = {{MAP_ct4, 4}, {MAP_ctn4, 4}, {MAP_ct6, 6}, {MAP_ctn6, 6}};
 	for (size_t t = 0; t < ARRAY_LEN(tables); t++) {
-		int fd = maps_fd(m, tables[t]);
-		struct xb4_tuple key, *prev = NULL;
-		struct xb4_ct e;
+		int fd = maps_fd(m, tables[t].id);
+		uint8_t key[sizeof(struct xb6_tuple)], e[sizeof(struct xb6_ct)];
+		void *prev = NULL;
 		/* A table that changes meanwhile may start over: not for ever. */
-		uint32_t left = 2 * maps_max(m, tables[t]);
-		for (; left-- && bpf_map_get_next_key(fd, prev, &key) == 0; prev = &key)
-			if (bpf_map_lookup_elem(fd, &key, &e) == 0 && !(e.flags & CT_REV))
-				connection_row(m, node, &key, &e, rows);
+		uint32_t left = 2 * maps_max(m, tables[t].id);
+		for (; left-- && bpf_map_get_next_key(fd, prev, key) == 0; prev = key) {
+			if (bpf_map_lookup_elem(fd, key, e))
+				continue;
+			struct flow f = flow_read(key, e, tables[t].family);
+			if (!(f.t.flags & CT_REV))
+				connection_row(m, node, &f, rows);
+		}
 	}
 	return 0;
 }
 
-static int list_endpoints(struct maps *m, const char *node, json_t *rows)
+static void endpoints_read(struct maps *m, const char *node, uint8_t family, json_t *rows)
 {
-	int fd = maps_fd(m, MAP_ep4);
-	uint8_t key[4];
+	int fd = maps_fd(m, family == 6 ? MAP_ep6 : MAP_ep4);
+	struct ip ip = {.family = family};
 	void *prev = NULL;
-	for (; bpf_map_get_next_key(fd, prev, key) == 0; prev = key) {
-		struct xb_ep ep;
-		char text[32];
-		if (bpf_map_lookup_elem(fd, key, &ep))
+	for (; bpf_map_get_next_key(fd, prev, ip.b) == 0; prev = ip.b) {
+		struct xb6_ep ep; /* begins as xb_ep does */
+		char text[46];
+		if (bpf_map_lookup_elem(fd, ip.b, &ep))
 			continue;
 		json_t *row = row_new(rows, node);
-		(void)snprintf(text, sizeof text, "%u.%u.%u.%u", key[0], key[1], key[2], key[3]);
+		ip_format(&ip, text);
 		put_str(row, "pod", text);
 		put_int(row, "interface", ep.ifindex);
 		(void)snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x", ep.mac[0],
 			ep.mac[1], ep.mac[2], ep.mac[3], ep.mac[4], ep.mac[5]);
 		put_str(row, "mac", text);
 	}
+}
+
+static int list_endpoints(struct maps *m, const char *node, json_t *rows)
+{
+	endpoints_read(m, node, 4, rows);
+	endpoints_read(m, node, 6, rows);
 	return 0;
 }
 

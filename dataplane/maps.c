@@ -105,10 +105,15 @@ static const struct xb_cfg cfg_default = {
 	.sample_mask = 0,
 };
 
+/* 169.254.42.1's counterpart: of no network (RFC 6666 is for discarding) and on no link. */
+static const uint8_t hairpin6[16] = {0xfd, 0xeb, 0xec, [15] = 1};
+
 static void cfg_fill(struct xb_cfg *c)
 {
 #define DFLT(f) c->f = c->f ? c->f : cfg_default.f
 	DFLT(hairpin_ip4);
+	if (!c->hairpin_ip6[0])
+		memcpy(c->hairpin_ip6, hairpin6, sizeof c->hairpin_ip6);
 	DFLT(np_lo);
 	DFLT(np_hi);
 	DFLT(snat_lo);
@@ -213,7 +218,8 @@ static int maps_map_memory(struct maps *m, int prot, struct err *e)
 		size_t size;
 	} arrays[] = {{MAP_svc_tab, sizeof(struct xb_svc)}, {MAP_be_tab, sizeof(struct xb_be)},
 		{MAP_lut, sizeof(struct xb_lut)}, {MAP_be_open, sizeof(struct xb_open)},
-		{MAP_ep_tab, sizeof(struct xb_ep)}, {MAP_meta, sizeof(struct xb_meta)}};
+		{MAP_ep_tab4, sizeof(struct xb_ep)}, {MAP_ep_tab6, sizeof(struct xb6_ep)},
+		{MAP_meta, sizeof(struct xb_meta)}};
 	for (size_t i = 0; i < ARRAY_LEN(arrays); i++) {
 		enum map_id id = arrays[i].id;
 		size_t len = (arrays[i].size * m->max[id] + 4095) & ~(size_t)4095;
@@ -382,24 +388,30 @@ int pins_remove(const char *pin_dir)
 	return r == -ENOENT ? 0 : r;
 }
 
+/* The rows of both families begin alike (xb_ep, xb6_ep); addresses differ in length. */
+_Static_assert(offsetof(struct xb_ep, addr) == offsetof(struct xb6_ep, addr), "ep rows");
+
 /* The row of ep_tab that an address may use. */
-static struct xb_ep *ep_row(struct maps *m, const uint8_t ip[4])
+static struct xb6_ep *ep_row(struct maps *m, const struct ip *ip)
 {
-	uint32_t slot = ((uint32_t)ip[2] << 8 | ip[3]) & (XB_EP_TAB - 1);
-	return (struct xb_ep *)m->mem[MAP_ep_tab] + slot;
+	const uint8_t *low = ip->b + ip_len(ip) - 2;
+	size_t slot = ((size_t)low[0] << 8 | low[1]) & (XB_EP_TAB - 1);
+	if (ip->family == 6)
+		return (struct xb6_ep *)m->mem[MAP_ep_tab6] + slot;
+	return (void *)((struct xb_ep *)m->mem[MAP_ep_tab4] + slot);
 }
 
-static uint32_t ep_addr(const uint8_t ip[4])
+static bool ep_row_is(const struct xb6_ep *row, const struct ip *ip)
 {
-	uint32_t a;
-	memcpy(&a, ip, 4);
-	return a;
+	return memcmp(row->addr, ip->b, ip_len(ip)) == 0;
 }
 
-/* The address goes in last and out first: a reader finds a whole row or none. */
-static void ep_row_set(struct xb_ep *row, const struct xb_ep *v)
+/* A reader compares the whole address: its first word goes in last and out first, so that he finds
+ * a whole row or none. (No pod's address begins with zeros.) */
+static void ep_row_set(struct xb6_ep *row, const struct ip *ip, const struct xb6_ep *v)
 {
-	uint32_t *addr = (void *)row->addr; /* aligned by its type */
+	uint32_t *addr = (void *)row->addr, first; /* aligned by its type */
+	memcpy(&first, ip->b, 4);
 	__atomic_store_n(addr, 0, __ATOMIC_RELEASE);
 	if (!v)
 		return;
@@ -408,37 +420,51 @@ static void ep_row_set(struct xb_ep *row, const struct xb_ep *v)
 	memcpy(row->smac, v->smac, sizeof row->smac);
 	row->identity = v->identity;
 	row->flags = v->flags;
-	__atomic_store_n(addr, ep_addr(v->addr), __ATOMIC_RELEASE);
+	memcpy(row->addr + 4, v->addr + 4, ip_len(ip) - 4);
+	__atomic_store_n(addr, first, __ATOMIC_RELEASE);
+}
+
+static bool ep_row_free(const struct xb6_ep *row)
+{
+	static const uint8_t zero[4];
+	return memcmp(row->addr, zero, 4) == 0;
 }
 
 int ep_set(struct maps *m, const struct ep_info *ep)
 {
-	struct xb_ep v = {.ifindex = ep->ifindex}, *row = ep_row(m, ep->ip);
+	struct xb6_ep v = {.ifindex = ep->ifindex}, *row = ep_row(m, &ep->ip);
 	memcpy(v.mac, ep->mac, sizeof v.mac);
 	memcpy(v.smac, ep->host_mac, sizeof v.smac);
-	memcpy(v.addr, ep->ip, sizeof v.addr);
-	if (bpf_map_update_elem(m->fd[MAP_ep4], ep->ip, &v, BPF_ANY))
+	memcpy(v.addr, ep->ip.b, ip_len(&ep->ip));
+	int fd = m->fd[ep->ip.family == 6 ? MAP_ep6 : MAP_ep4];
+	if (bpf_map_update_elem(fd, ep->ip.b, &v, BPF_ANY))
 		return -errno;
-	if (ep_addr(row->addr) == 0 || ep_addr(row->addr) == ep_addr(ep->ip))
-		ep_row_set(row, &v);
+	if (ep_row_free(row) || ep_row_is(row, &ep->ip))
+		ep_row_set(row, &ep->ip, &v);
 	return 0;
 }
 
-int ep_del(struct maps *m, const uint8_t ip[4])
+int ep_del(struct maps *m, const struct ip *ip)
 {
-	struct xb_ep *row = ep_row(m, ip);
-	if (ep_addr(row->addr) == ep_addr(ip))
-		ep_row_set(row, NULL);
-	return bpf_map_delete_elem(m->fd[MAP_ep4], ip) ? -errno : 0;
+	struct xb6_ep *row = ep_row(m, ip);
+	if (ep_row_is(row, ip))
+		ep_row_set(row, ip, NULL);
+	int fd = m->fd[ip->family == 6 ? MAP_ep6 : MAP_ep4];
+	return bpf_map_delete_elem(fd, ip->b) ? -errno : 0;
 }
 
-int lip_set(struct maps *m, const uint8_t ip[4])
+static int lip_fd(const struct maps *m, const struct ip *ip)
+{
+	return m->fd[ip->family == 6 ? MAP_lip6 : MAP_lip4];
+}
+
+int lip_set(struct maps *m, const struct ip *ip)
 {
 	uint32_t one = 1;
-	return bpf_map_update_elem(m->fd[MAP_lip4], ip, &one, BPF_ANY) ? -errno : 0;
+	return bpf_map_update_elem(lip_fd(m, ip), ip->b, &one, BPF_ANY) ? -errno : 0;
 }
 
-int lip_del(struct maps *m, const uint8_t ip[4])
+int lip_del(struct maps *m, const struct ip *ip)
 {
-	return bpf_map_delete_elem(m->fd[MAP_lip4], ip) ? -errno : 0;
+	return bpf_map_delete_elem(lip_fd(m, ip), ip->b) ? -errno : 0;
 }

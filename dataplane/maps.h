@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "ip.h"
 #include "xebec/abi/maps.h"
 #include "xebec/base/cleanup.h"
 #include "xebec/base/err.h"
@@ -14,7 +15,8 @@
 /* clang-format off */
 #define MAP_LIST \
 	X(svc4) X(svc_tab) X(be_tab) X(lut) X(svc_info) X(ct4) X(ctn4) X(aff) X(srcr) X(ep4) \
-	X(ep_tab) X(ipc4) X(node) X(lip4) X(frag4) X(be_open) X(be_st) X(svc_st) X(stat) X(ev) X(meta)
+	X(ep_tab4) X(ipc4) X(lip4) X(frag4) X(svc6) X(ct6) X(ctn6) X(ep6) X(ep_tab6) X(ipc6) X(lip6) \
+	X(frag6) X(node) X(be_open) X(be_st) X(svc_st) X(stat) X(ev) X(meta)
 /* clang-format on */
 enum map_id {
 #define X(name) MAP_##name,
@@ -48,7 +50,8 @@ const struct xb_cfg *maps_cfg(const struct maps *m); /* as loaded; NULL without 
 const char *maps_name(enum map_id id);
 const char *maps_dir(const struct maps *m);
 bool maps_adopted(const struct maps *m); /* the maps were there before us */
-/* The BPF_F_MMAPABLE arrays (svc_tab, be_tab, lut, ep_tab, meta) as memory; NULL for others. */
+/* The BPF_F_MMAPABLE arrays (svc_tab, be_tab, lut, ep_tab4, ep_tab6, meta) as memory; NULL for
+ * others. */
 void *maps_mem(const struct maps *m, enum map_id id);
 int maps_prog_fd(const struct maps *m, enum xb_hook hook); /* -1 when opened by maps_open_pinned */
 const char *maps_hook_name(enum xb_hook hook);
@@ -63,15 +66,15 @@ int pins_remove(const char *pin_dir);
 
 /* Pods of this node. Packets to `ip` go to the pod behind ifindex. */
 struct ep_info {
-	uint8_t ip[4];
+	struct ip ip;
 	uint32_t ifindex;    /* host side of the veth */
 	uint8_t mac[6];	     /* the pod's interface */
 	uint8_t host_mac[6]; /* the host side */
 };
 int ep_set(struct maps *m, const struct ep_info *ep);
-int ep_del(struct maps *m, const uint8_t ip[4]); /* -ENOENT */
+int ep_del(struct maps *m, const struct ip *ip); /* -ENOENT */
 /* Addresses of the node itself: node ports answer on them. */
-int lip_set(struct maps *m, const uint8_t ip[4]);
-int lip_del(struct maps *m, const uint8_t ip[4]);
+int lip_set(struct maps *m, const struct ip *ip);
+int lip_del(struct maps *m, const struct ip *ip);
 
 #endif

@@ -31,34 +31,44 @@ struct programmer {
 
 /* ------------------------------------------------------------------ map operations */
 
-static struct xb4_fe_key fe_key(const struct pub_fe *f)
+union fe_key {
+	struct xb4_fe_key v4;
+	struct xb6_fe_key v6;
+};
+
+/* Its key, and the map where it is one. */
+static int fe_key(const struct programmer *p, const struct pub_fe *f, union fe_key *ret)
 {
-	struct xb4_fe_key k = {.port = f->port, .proto = f->proto};
-	memcpy(k.addr, f->ip.b, sizeof k.addr);
-	return k;
+	memset(ret, 0, sizeof *ret);
+	if (f->ip.family == 6) {
+		ret->v6 = (struct xb6_fe_key){.port = f->port, .proto = f->proto};
+		memcpy(ret->v6.addr, f->ip.b, sizeof ret->v6.addr);
+		return maps_fd(p->m, MAP_svc6);
+	}
+	ret->v4 = (struct xb4_fe_key){.port = f->port, .proto = f->proto};
+	memcpy(ret->v4.addr, f->ip.b, sizeof ret->v4.addr);
+	return maps_fd(p->m, MAP_svc4);
 }
 
 static int op_fe_set(void *arg, const struct pub_fe *f)
 {
 	struct programmer *p = arg;
-	if (f->ip.family != 4) /* svc6 comes with the IPv6 programs */
-		return 0;
-	struct xb4_fe_key k = fe_key(f);
-	return bpf_map_update_elem(maps_fd(p->m, MAP_svc4), &k, &f->fe, BPF_ANY) ? -errno : 0;
+	union fe_key k;
+	int fd = fe_key(p, f, &k);
+	return bpf_map_update_elem(fd, &k, &f->fe, BPF_ANY) ? -errno : 0;
 }
 
 static int op_fe_del(void *arg, const struct pub_fe *f)
 {
 	struct programmer *p = arg;
 	struct xb_fe now;
-	if (f->ip.family != 4)
-		return 0;
-	struct xb4_fe_key k = fe_key(f);
-	if (bpf_map_lookup_elem(maps_fd(p->m, MAP_svc4), &k, &now))
+	union fe_key k;
+	int fd = fe_key(p, f, &k);
+	if (bpf_map_lookup_elem(fd, &k, &now))
 		return 0;
 	if (now.svc != f->fe.svc || now.gen != f->fe.gen)
 		return 0; /* another service has taken the address over */
-	return bpf_map_delete_elem(maps_fd(p->m, MAP_svc4), &k) ? -errno : 0;
+	return bpf_map_delete_elem(fd, &k) ? -errno : 0;
 }
 
 static struct xb_srcr_key range_key(uint32_t svc, const struct svc_range *r)
@@ -149,13 +159,27 @@ static int adopt_names(struct programmer *p, struct adopt *a)
 	return 0;
 }
 
-static int adopt_frontends(struct programmer *p, struct adopt *a)
+static struct pub_fe fe_of_key(const union fe_key *k, uint8_t family)
 {
-	int fd = maps_fd(p->m, MAP_svc4);
-	struct xb4_fe_key key, *prev = NULL;
+	struct pub_fe f = {.ip.family = family};
+	if (family == 6) {
+		memcpy(f.ip.b, k->v6.addr, sizeof k->v6.addr);
+		f.port = k->v6.port;
+		f.proto = k->v6.proto;
+	} else {
+		memcpy(f.ip.b, k->v4.addr, sizeof k->v4.addr);
+		f.port = k->v4.port;
+		f.proto = k->v4.proto;
+	}
+	return f;
+}
+
+static int adopt_frontends(struct programmer *p, struct adopt *a, uint8_t family)
+{
+	int fd = maps_fd(p->m, family == 6 ? MAP_svc6 : MAP_svc4);
+	union fe_key key, *prev = NULL;
 	for (; bpf_map_get_next_key(fd, prev, &key) == 0; prev = &key) {
-		struct pub_fe f = {.ip.family = 4, .port = key.port, .proto = key.proto};
-		memcpy(f.ip.b, key.addr, sizeof key.addr);
+		struct pub_fe f = fe_of_key(&key, family);
 		if (bpf_map_lookup_elem(fd, &key, &f.fe))
 			continue;
 		if ((a->n_fes & (a->n_fes - 1)) == 0) {
@@ -194,7 +218,8 @@ static int adopt_all(struct programmer *p)
 {
 	AUTO(adopt_free) struct adopt a = {0};
 	int r = adopt_names(p, &a);
-	r = r ? r : adopt_frontends(p, &a);
+	r = r ? r : adopt_frontends(p, &a, 4);
+	r = r ? r : adopt_frontends(p, &a, 6);
 	r = r ? r : publisher_adopt(p->pub, a.known, a.n_known, a.fes, a.n_fes);
 	return r ? r : adopt_ranges(p);
 }

@@ -6,7 +6,6 @@
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
-#include <linux/ip.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -23,6 +22,7 @@
 #define unlikely(x)	 __builtin_expect(!!(x), 0)
 
 #define PASS	  TC_ACT_UNSPEC /* not ours: the next program or the stack has it, unchanged */
+#define NOT_OURS  0x100		/* no verdict: larger than any */
 #define IP_DF	  0x4000
 #define IP_MF	  0x2000
 #define IP_OFFSET 0x1fff
@@ -35,6 +35,18 @@
 struct gc_run {
 	__u32 now, checked, expired, stale;
 };
+
+INLINE __u32 csum_add32(__u32 sum, __u32 v)
+{
+	sum += v;
+	return sum + (sum < v);
+}
+
+INLINE __u16 csum_fold(__u32 s)
+{
+	s = (s & 0xffff) + (s >> 16);
+	return (__u16) ~((s & 0xffff) + (s >> 16));
+}
 
 INLINE __u32 now_tick(void)
 {

@@ -12,6 +12,7 @@
 #define XEBEC_BPF_CT_H
 
 #include "lib/rewrite.h"
+#include "lib/work.h"
 
 INLINE __u32 ct_timeout(const struct ct_entry *e, __u8 proto)
 {
@@ -38,13 +39,10 @@ INLINE void ct_peer_key(struct tuple *out, const struct ct_entry *e)
  * left behind may have been given to another. */
 INLINE struct ct_entry *ct_peer_in(void *map, const struct tuple *key, const struct ct_entry *e)
 {
-	struct tuple peer, back;
+	struct tuple peer;
 	ct_peer_key(&peer, e);
 	struct ct_entry *o = bpf_map_lookup_elem(map, &peer);
-	if (!o)
-		return 0;
-	ct_peer_key(&back, o);
-	return tuple_eq(&back, key) ? o : 0;
+	return o && tuple_mirrors(&o->to, key) ? o : 0;
 }
 
 INLINE struct ct_entry *ct_peer(const struct tuple *key, const struct ct_entry *e)
@@ -70,27 +68,26 @@ INLINE void ct_delete_pair(const struct tuple *key, const struct ct_entry *e)
  * where they are: the flow works on, only less protected. */
 GLOBAL int FAM(ct_promote)(const struct tuple *key, struct ct_entry *e)
 {
-	struct tuple mine, peer;
-	struct ct_entry me, other;
-	if (!key || !e)
+	struct work *w = work_get();
+	if (!key || !e || !w)
 		return 0;
-	mine = *key;
-	me = *e;
-	ct_peer_key(&peer, &me);
-	struct ct_entry *o = ct_peer_in(&FAM(ctn), &mine, &me);
-	if (!o || !(o->flags & CT_SEEN))
+	w->key = *key;
+	w->fwd = *e;
+	ct_peer_key(&w->peer, &w->fwd);
+	struct ct_entry *o = bpf_map_lookup_elem(&FAM(ctn), &w->peer);
+	if (!o || !tuple_mirrors(&o->to, &w->key) || !(o->flags & CT_SEEN))
 		return 0;
-	other = *o;
-	me.flags &= (__u16)~CT_HALF;
-	other.flags &= (__u16)~CT_HALF;
-	if (bpf_map_update_elem(&FAM(ct), &peer, &other, BPF_ANY) ||
-		bpf_map_update_elem(&FAM(ct), &mine, &me, BPF_ANY)) {
-		bpf_map_delete_elem(&FAM(ct), &peer);
+	w->rev = *o;
+	w->fwd.flags &= (__u16)~CT_HALF;
+	w->rev.flags &= (__u16)~CT_HALF;
+	if (bpf_map_update_elem(&FAM(ct), &w->peer, &w->rev, BPF_ANY) ||
+		bpf_map_update_elem(&FAM(ct), &w->key, &w->fwd, BPF_ANY)) {
+		bpf_map_delete_elem(&FAM(ct), &w->peer);
 		count_n(CNT_CT_FULL, 0);
 		return 0;
 	}
-	bpf_map_delete_elem(&FAM(ctn), &peer);
-	bpf_map_delete_elem(&FAM(ctn), &mine);
+	bpf_map_delete_elem(&FAM(ctn), &w->peer);
+	bpf_map_delete_elem(&FAM(ctn), &w->key);
 	count_n(CNT_PROMOTED, 0);
 	return 0;
 }
@@ -113,6 +110,15 @@ INLINE void open_end(const struct ct_entry *e)
 	struct xb_open *o = bpf_map_lookup_elem(&be_open, &be);
 	if (o && READ_ONCE(o->open))
 		__sync_fetch_and_add(&o->open, (__u32)-1);
+}
+
+/* 1 = the flow is over, and now forgotten. */
+GLOBAL int FAM(ct_end)(const struct tuple *key, struct ct_entry *e, __u32 now)
+{
+	if (!key || !e || !(ct_expired(e, key->proto, now) || ct_closed(key, e)))
+		return 0;
+	ct_delete_pair(key, e);
+	return 1;
 }
 
 INLINE void ct_touch(struct ct_entry *e, const struct pkt *p, __u32 now)
@@ -147,8 +153,7 @@ INLINE struct ct_entry *ct_find(struct pkt *p, __u32 now)
 	if (!e || unlikely(ct_expired(e, p->t.proto, now)))
 		return NULL;
 	bool is_syn = p->t.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
-	if (unlikely(is_syn) && !(e->flags & CT_REV) && ct_closed(&p->t, e)) {
-		ct_delete_pair(&p->t, e);
+	if (unlikely(is_syn) && !(e->flags & CT_REV) && FAM(ct_end)(&p->t, e, now)) {
 		count_n(CNT_REUSE, 0);
 		return NULL;
 	}

@@ -26,16 +26,16 @@ INLINE bool hook_is_egress(__u32 hook)
 	return hook == HOOK_HOST || hook == HOOK_TO_POD || hook == HOOK_NIC_OUT;
 }
 
-INLINE struct xb_ep *ep_find(const void *addr)
+INLINE struct ep_row *ep_find(const void *addr)
 {
-	__u32 a = a32(addr), slot = bpf_ntohl(a) & (XB_EP_TAB - 1);
-	struct xb_ep *ep = bpf_map_lookup_elem(&ep_tab, &slot);
-	if (likely(ep && a32(ep->addr) == a))
+	__u32 slot = addr_low(addr) & (XB_EP_TAB - 1);
+	struct ep_row *ep = bpf_map_lookup_elem(&FAM(ep_tab), &slot);
+	if (likely(ep && addr_eq(ep->addr, addr)))
 		return ep;
-	return bpf_map_lookup_elem(&FAM(ep), &a);
+	return bpf_map_lookup_elem(&FAM(ep), addr);
 }
 
-INLINE void out_pod(struct out *o, const struct xb_ep *ep)
+INLINE void out_pod(struct out *o, const struct ep_row *ep)
 {
 	o->kind = OUT_POD;
 	o->ifindex = ep->ifindex;
@@ -51,13 +51,12 @@ GLOBAL int FAM(out_fib)(
 	if (!p || !to || !o)
 		return -DROP_NO_ROUTE;
 	struct bpf_fib_lookup f = {
-		.family = 2, /* AF_INET */
+		.family = FAMILY_AF,
 		.l4_protocol = p->t.proto,
 		.tot_len = (__u16)pkt_path_len(skb, p),
 		.ifindex = p->ifindex,
 	};
-	f.ipv4_src = a32(to->saddr);
-	f.ipv4_dst = a32(to->daddr);
+	fib_addrs(&f, to);
 	long r = bpf_fib_lookup(skb, &f, sizeof f, 0);
 	if (r == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
 		o->mtu = f.mtu_result;
@@ -67,8 +66,7 @@ GLOBAL int FAM(out_fib)(
 		return -DROP_NO_ROUTE;
 	o->kind = OUT_NEIGH;
 	o->ifindex = f.ifindex;
-	o->nh.nh_family = f.family;
-	o->nh.ipv4_nh = f.ipv4_dst;
+	fib_neigh(&o->nh, &f);
 	return 0;
 }
 
@@ -102,7 +100,7 @@ INLINE int out_find(struct __sk_buff *skb, const struct pkt *p, const struct tup
 		o->kind = OUT_HOST;
 		return 0;
 	}
-	struct xb_ep *ep = ep_find(to->daddr);
+	struct ep_row *ep = ep_find(to->daddr);
 	if (likely(ep != 0)) {
 		out_pod(o, ep);
 		return 0;

@@ -18,7 +18,7 @@ INLINE void event_fill(struct xb_ev *ev_, const struct pkt *p, __u32 reason)
 	ev_->sport = p->t.sport;
 	ev_->dport = p->t.dport;
 	ev_->proto = p->t.proto;
-	ev_->family = 4;
+	ev_->family = FAMILY;
 	ev_->pad[0] = ev_->pad[1] = 0;
 }
 

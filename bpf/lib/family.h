@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause OR GPL-2.0-only
  * One source serves IPv4 and IPv6: it is compiled once for each, with FAMILY 4 or 6, and the
- * objects are linked (tools/mk/20-bpf.mk). What differs is here: types, address arithmetic, and
- * FAM(), which gives maps and global functions the name of their family. */
+ * objects are linked (tools/mk/20-bpf.mk). What differs is in v4.h and v6.h (addresses) and ip4.h
+ * and ip6.h (headers), under the same names; FAM() gives maps and global functions the name of
+ * their family. */
 #ifndef XEBEC_BPF_FAMILY_H
 #define XEBEC_BPF_FAMILY_H
 
@@ -11,32 +12,13 @@
 #define FAM_(name, family)  FAM__(name, family)
 #define FAM(name)	    FAM_(name, FAMILY) /* FAM(ct) is ct4 or ct6 */
 
-#define ALEN	 4
-#define tuple	 xb4_tuple
-#define ct_entry xb4_ct
-#define fe_key	 xb4_fe_key
-#define frag_key xb4_frag_key
-#define net_key	 xb4_net_key
+#if FAMILY == 4
+#include "lib/v4.h"
+#else
+#include "lib/v6.h"
+#endif
 
-INLINE __u32 a32(const void *addr)
-{
-	return *(const __u32 *)addr;
-}
-
-INLINE bool is_loopback(const void *addr)
-{
-	return *(const __u8 *)addr == 127;
-}
-
-INLINE void addr_set(void *dst, const void *src)
-{
-	*(__u32 *)dst = *(const __u32 *)src;
-}
-
-INLINE bool addr_eq(const void *a, const void *b)
-{
-	return a32(a) == a32(b);
-}
+#define NODE_IP (&cfg.FAM(node_ip))
 
 INLINE void tuple_reverse(struct tuple *out, const struct tuple *in)
 {
@@ -53,14 +35,22 @@ INLINE bool tuple_eq(const struct tuple *a, const struct tuple *b)
 	       a->dport == b->dport && a->proto == b->proto;
 }
 
+/* b is the other direction of a. */
+INLINE bool tuple_mirrors(const struct tuple *a, const struct tuple *b)
+{
+	return addr_eq(a->saddr, b->daddr) && addr_eq(a->daddr, b->saddr) && a->sport == b->dport &&
+	       a->dport == b->sport && a->proto == b->proto;
+}
+
+/* A range that is not configured has an empty mask: nothing is in it. */
 INLINE bool svc_range(const void *addr)
 {
-	return cfg.svc_mask4 && (a32(addr) & cfg.svc_mask4) == cfg.svc_net4;
+	return addr_in(addr, (const void *)&cfg.FAM(svc_net), (const void *)&cfg.FAM(svc_mask));
 }
 
 INLINE bool pod_range(const void *addr)
 {
-	return (a32(addr) & cfg.pod_mask4) == cfg.pod_net4;
+	return addr_in(addr, (const void *)&cfg.FAM(pod_net), (const void *)&cfg.FAM(pod_mask));
 }
 
 #endif

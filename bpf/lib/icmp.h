@@ -7,23 +7,19 @@
 #include "lib/deliver.h"
 
 struct inner {
-	struct iphdr ip;
+	struct ip_hdr ip XB_A8;
 	__be16 sport, dport;
 	__u32 ip_off, l4_off;
+	__u8 proto;
 };
 
 INLINE int inner_load(struct __sk_buff *skb, const struct pkt *p, struct inner *in)
 {
 	in->ip_off = p->l4off + 8u;
-	if (bpf_skb_load_bytes(skb, in->ip_off, &in->ip, sizeof in->ip))
+	if (inner_parse(skb, &in->ip, in->ip_off, &in->l4_off, &in->proto))
 		return -1;
-	__u8 b0 = *(__u8 *)&in->ip;
-	if ((b0 & 0xf0) != 0x40 || (b0 & 15) < 5 || (in->ip.frag_off & bpf_htons(IP_OFFSET)))
+	if (in->proto != IPPROTO_TCP && in->proto != IPPROTO_UDP && in->proto != IPPROTO_SCTP)
 		return -1;
-	__u8 proto = in->ip.protocol;
-	if (proto != IPPROTO_TCP && proto != IPPROTO_UDP && proto != IPPROTO_SCTP)
-		return -1;
-	in->l4_off = in->ip_off + (__u32)(b0 & 15) * 4;
 	return bpf_skb_load_bytes(skb, in->l4_off, &in->sport, 4) ? -1 : 0;
 }
 
@@ -31,11 +27,11 @@ INLINE int inner_load(struct __sk_buff *skb, const struct pkt *p, struct inner *
  * it makes to the ICMP checksum. */
 INLINE __u32 inner_l4_csum(struct __sk_buff *skb, const struct inner *in, __u32 diff)
 {
-	int off = l4_csum_off(in->ip.protocol);
+	int off = l4_csum_off(in->proto);
 	__u16 sum, new;
 	if (off < 0 || bpf_skb_load_bytes(skb, in->l4_off + (__u32)off, &sum, 2))
 		return 0;
-	if (in->ip.protocol == IPPROTO_UDP && !sum)
+	if (in->proto == IPPROTO_UDP && !sum)
 		return 0;
 	new = csum_fold(csum_add32((__u16)~sum, diff));
 	if (bpf_skb_store_bytes(skb, in->l4_off + (__u32)off, &new, 2, 0))
@@ -48,48 +44,45 @@ INLINE int inner_rewrite(struct __sk_buff *skb, const struct pkt *p, struct inne
 {
 	__u32 old = ports_word(from), new = ports_word(to), addrs = csum_diff_addrs(from, to);
 	__u32 ports = csum_add32(~old, new);
-	in->ip.saddr = a32(to->saddr);
-	in->ip.daddr = a32(to->daddr);
-	/* The inner IP header with its checksum sums up to the same as before: no part in the ICMP
-	 * checksum. */
-	ip_header_update(&in->ip, addrs, 0);
+	__u32 icmp = csum_add32(ports, inner_store(&in->ip, to, addrs));
 	if (bpf_skb_store_bytes(skb, in->ip_off, &in->ip, sizeof in->ip, 0) ||
 		bpf_skb_store_bytes(skb, in->l4_off, &new, 4, 0))
 		return -DROP_REWRITE;
-	__u32 icmp = csum_add32(ports, inner_l4_csum(skb, in, csum_add32(addrs, ports)));
+	icmp = csum_add32(icmp, inner_l4_csum(skb, in, csum_add32(addrs, ports)));
 	return bpf_l4_csum_replace(skb, p->l4off + 2u, 0, icmp, 0) ? -DROP_REWRITE : 0;
 }
 
-/* 1 = about none of our flows; 0 = the inner packet is translated and *outer is the pair of
+/* NOT_OURS = about none of our flows; 0 = the inner packet is translated and *outer is the pair of
  * addresses that the error itself must get; -DROP_x. */
 GLOBAL int FAM(icmp_translate)(
 	struct __sk_buff *skb, const struct pkt *p, struct tuple *outer, __u16 *flags)
 {
 	struct inner in;
-	struct tuple key = {}, from, to;
-	if (!p || !outer || !flags || inner_load(skb, p, &in))
-		return 1;
-	*(__u32 *)key.saddr = in.ip.daddr;
-	*(__u32 *)key.daddr = in.ip.saddr;
-	key.sport = bpf_ntohs(in.dport);
-	key.dport = bpf_ntohs(in.sport);
-	key.proto = in.ip.protocol;
-	struct ct_entry *e = bpf_map_lookup_elem(&FAM(ct), &key);
+	struct work *w = work_get();
+	if (!p || !outer || !flags || !w || inner_load(skb, p, &in))
+		return NOT_OURS;
+	struct tuple *key = &w->key, *from = &w->peer, *to = &w->fwd.to;
+	addr_set(key->saddr, &in.ip.daddr);
+	addr_set(key->daddr, &in.ip.saddr);
+	key->sport = bpf_ntohs(in.dport);
+	key->dport = bpf_ntohs(in.sport);
+	*(__u32 *)&key->proto = in.proto;
+	struct ct_entry *e = bpf_map_lookup_elem(&FAM(ct), key);
 	if (!e)
-		e = bpf_map_lookup_elem(&FAM(ctn), &key);
+		e = bpf_map_lookup_elem(&FAM(ctn), key);
 	if (!e)
-		return 1;
-	tuple_reverse(&from, &key);
-	tuple_reverse(&to, &e->to);
+		return NOT_OURS;
+	tuple_reverse(from, key);
+	tuple_reverse(to, &e->to);
 	*outer = p->t;
 	/* From the far end itself: by the name that the client knows it under. From a router: as
 	 * is. */
-	if (addr_eq(p->t.saddr, key.saddr))
+	if (addr_eq(p->t.saddr, key->saddr))
 		addr_set(outer->saddr, e->to.saddr);
 	addr_set(outer->daddr, e->to.daddr);
 	*flags = e->flags;
 	count_n(CNT_ICMP_ERR, p->len);
-	return inner_rewrite(skb, p, &in, &from, &to);
+	return inner_rewrite(skb, p, &in, from, to);
 }
 
 #endif

@@ -11,7 +11,7 @@ struct choice {
 	struct xb_svc *svc;
 	__u32 svc_idx, be_idx;
 	__u16 be_gen, kind;
-	__u8 addr[4] XB_A4;
+	__u8 addr[ALEN] XB_A8;
 	__u16 port;
 };
 
@@ -26,8 +26,7 @@ INLINE bool fe_get(const struct fe_key *k, struct xb_fe *out)
 
 INLINE bool is_local_ip(const void *addr)
 {
-	__u32 a = a32(addr);
-	return a == cfg.node_ip4 || bpf_map_lookup_elem(&FAM(lip), &a);
+	return addr_eq(addr, (const void *)NODE_IP) || bpf_map_lookup_elem(&FAM(lip), addr);
 }
 
 /* The service port behind a destination: its exact address first, else a node port on any address
@@ -40,7 +39,7 @@ INLINE bool fe_find(const struct tuple *t, struct xb_fe *out)
 		return true;
 	if (t->dport < cfg.np_lo || t->dport > cfg.np_hi || !is_local_ip(t->daddr))
 		return false;
-	*(__u32 *)k.addr = 0;
+	addr_clear(k.addr);
 	return fe_get(&k, out);
 }
 
@@ -82,7 +81,7 @@ INLINE bool affinity_get(struct choice *c, const struct xb_aff_key *k, __u32 now
 
 INLINE __u32 flow_hash(const struct tuple *t)
 {
-	__u32 h = a32(t->saddr) * 0x9e3779b1u ^ a32(t->daddr);
+	__u32 h = addr_hash(t->saddr) * 0x9e3779b1u ^ addr_hash(t->daddr);
 	h = (h ^ ((__u32)t->sport << 16 | t->dport)) * 0x85ebca6bu;
 	h = (h ^ h >> 15 ^ t->proto) * 0xc2b2ae35u;
 	return h ^ h >> 16;

@@ -21,11 +21,11 @@ enum pkt_kind {
 struct pkt {
 	struct tuple t;
 	__u32 ifindex, len, hook;
-	__u32 tun;   /* came in VXLAN from this address (host order); 0 = it did not */
-	__u16 l4off; /* from the start of the frame */
-	__u16 tot_len;
-	__u16 ip_id;
-	__u16 frag_field; /* flags and offset, host order */
+	__u32 tun;     /* came in VXLAN from this address (host order); 0 = it did not */
+	__u32 tot_len; /* from the IP header on */
+	__u32 ip_id;
+	__u16 l4off;	  /* from the start of the frame */
+	__u16 frag_field; /* flags and offset as IPv4 has them, host order */
 	__u8 kind, tcp_flags, ttl, icmp_type;
 	bool gso, later_frag;
 };
@@ -42,6 +42,12 @@ struct tcp_start {
 	__be16 window, check, urg;
 };
 
+#if FAMILY == 4
+#include "lib/ip4.h"
+#else
+#include "lib/ip6.h"
+#endif
+
 INLINE int parse_l4(struct pkt *p, void *l4, void *end)
 {
 	struct tcp_start *th = l4;
@@ -56,15 +62,12 @@ INLINE int parse_l4(struct pkt *p, void *l4, void *end)
 		if (l4 + 8 > end)
 			return -DROP_MALFORMED;
 		break;
-	case IPPROTO_ICMP:
+	case L4_ICMP:
 		if (l4 + 8 > end)
 			return -DROP_MALFORMED;
 		p->icmp_type = *(__u8 *)l4;
-		/* destination unreachable, time exceeded, parameter problem (RFC 792) */
-		p->kind = p->icmp_type == 3 || p->icmp_type == 11 || p->icmp_type == 12
-				  ? PKT_ICMP_ERR
-				  : PKT_ICMP;
-		return 0;
+		p->kind = icmp_is_error(p->icmp_type) ? PKT_ICMP_ERR : PKT_ICMP;
+		return icmp_is_for_stack(p->icmp_type) ? -DROP_MALFORMED : 0;
 	default:
 		p->kind = PKT_OTHER;
 		return 0;
@@ -79,31 +82,21 @@ INLINE int parse_l4(struct pkt *p, void *l4, void *end)
  */
 INLINE int parse(struct __sk_buff *skb, struct pkt *p)
 {
-	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct iphdr *ip = data + ETH_HLEN;
-	if ((void *)(ip + 1) > end)
-		return -DROP_MALFORMED;
-	__u8 b0 = *(__u8 *)ip; /* version and header length */
-	if ((b0 & 0xf0) != 0x40 || (b0 & 0x0f) < 5)
-		return -DROP_MALFORMED;
-	p->tot_len = bpf_ntohs(ip->tot_len);
-	p->ip_id = bpf_ntohs(ip->id);
-	p->ttl = ip->ttl;
-	p->frag_field = bpf_ntohs(ip->frag_off);
-	*(__u32 *)&p->t.proto = ip->protocol;
-	*(__u32 *)p->t.saddr = ip->saddr;
-	*(__u32 *)p->t.daddr = ip->daddr;
-	p->l4off = (__u16)(ETH_HLEN + ((b0 & 0x0f) << 2));
-	if (p->tot_len < p->l4off - ETH_HLEN)
-		return -DROP_MALFORMED;
-	if (p->frag_field & IP_OFFSET) {
+	int r = parse_ip(skb, p);
+	if (r)
+		return r;
+	if (unlikely(p->frag_field & IP_OFFSET)) {
 		p->kind = PKT_LATER_FRAG;
 		p->later_frag = true;
 		return 0;
 	}
-	if (likely(b0 == 0x45))
-		return parse_l4(p, data + ETH_HLEN + 20, end);
-	return parse_l4(p, data + (ETH_HLEN + ((b0 & 0x0f) << 2)), end);
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	if (likely(p->l4off == L4OFF_MIN))
+		return parse_l4(p, data + L4OFF_MIN, end);
+	__u32 off = p->l4off;
+	if (off > L4OFF_MAX)
+		return -DROP_MALFORMED;
+	return parse_l4(p, data + off, end);
 }
 
 /* Makes the headers linear where they are not, and parses. */
@@ -115,7 +108,7 @@ INLINE int pkt_init(struct __sk_buff *skb, struct pkt *p, __u32 hook)
 	p->hook = hook;
 	long have = (long)READ_ONCE(skb->data_end) - (long)READ_ONCE(skb->data);
 	__u32 want = ETH_HLEN + 60 + 60;
-	if (unlikely(have < ETH_HLEN + 40 && (__u32)have < p->len))
+	if (unlikely(have < L4OFF_MIN + 20 && (__u32)have < p->len))
 		(void)bpf_skb_pull_data(skb, p->len < want ? p->len : want);
 	return parse(skb, p);
 }

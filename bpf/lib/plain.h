@@ -7,53 +7,39 @@
 
 /* A flow that is no service's may have the very tuple that a translated one has behind the
  * translation: its replies would be taken for the other's. Remains of a closed flow go; beside a
- * live one the newcomer gets another source port. NOT_OURS = nothing in the way; 0 = *fwd says what
- * to do; -DROP_x. */
-INLINE int plain_clash(const struct pkt *p, struct ct_entry *fwd, __u32 now)
+ * live one the newcomer gets another source port. NOT_OURS = nothing in the way; 0 = *to and *flags
+ * say what to do; -DROP_x. */
+GLOBAL int FAM(walk_plain)(const struct pkt *p, struct tuple *to, __u16 *flags, __u32 now)
 {
-	struct tuple rev;
-	if (p->kind != PKT_FLOW || p->later_frag)
+	struct work *w = work_get();
+	if (!p || !to || !flags || !w || p->kind != PKT_FLOW || p->later_frag)
 		return NOT_OURS;
 	if (p->t.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
 		return NOT_OURS;
-	tuple_reverse(&rev, &p->t);
-	struct ct_entry *old = bpf_map_lookup_elem(&FAM(ct), &rev);
+	tuple_reverse(&w->key, &p->t);
+	struct ct_entry *old = bpf_map_lookup_elem(&FAM(ct), &w->key);
 	if (!old)
-		old = bpf_map_lookup_elem(&FAM(ctn), &rev);
-	if (likely(!old))
+		old = bpf_map_lookup_elem(&FAM(ctn), &w->key);
+	if (likely(!old) || FAM(ct_end)(&w->key, old, now))
 		return NOT_OURS;
-	if (ct_expired(old, rev.proto, now) || ct_closed(&rev, old)) {
-		ct_delete_pair(&rev, old);
-		return NOT_OURS;
-	}
-	fwd->to = p->t;
-	fwd->last = fwd->created = now;
-	fwd->flags = CT_HALF;
-	return ct_create(p, fwd, 0, p->hook == HOOK_TO_POD ? CT_TO_HOST : 0, now);
-}
-
-GLOBAL int FAM(walk_plain)(const struct pkt *p, struct tuple *to, __u16 *flags, __u32 now)
-{
-	struct ct_entry fwd = {};
-	if (!p || !to || !flags)
-		return NOT_OURS;
-	int r = plain_clash(p, &fwd, now);
-	if (r)
-		return r;
-	*to = fwd.to;
-	*flags = fwd.flags;
-	return 0;
+	w->fwd = (struct ct_entry){.to = p->t, .last = now, .created = now, .flags = CT_HALF};
+	w->rev.iif = 0;
+	int r = FAM(ct_create)(p, w, p->hook == HOOK_TO_POD ? CT_TO_HOST : 0);
+	*to = w->fwd.to;
+	*flags = w->fwd.flags;
+	return r;
 }
 
 /* Sends a packet on with its addresses, one hop older. */
 INLINE int out_as_is(struct __sk_buff *skb, const struct pkt *p, struct out *o)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	struct iphdr *ip = data + ETH_HLEN;
+	struct ip_hdr *ip = data + ETH_HLEN;
 	if ((void *)(ip + 1) > end)
 		return PASS;
 	mac_store(data, &o->macs);
-	ip_header_update(ip, 0, 1);
+	ip_hop(ip);
+	hop_csum(skb, p, 1);
 	return out_send(skb, p, o);
 }
 
@@ -67,7 +53,7 @@ GLOBAL int FAM(direct_vxlan)(struct __sk_buff *skb, const struct pkt *p)
 	if (o.mtu) {
 		if (!(p->frag_field & IP_DF) || p->kind != PKT_FLOW)
 			return PASS;
-		return FAM(reject_icmp)(skb, p, ICMP_FRAG_NEEDED, o.mtu, cfg.node_ip4);
+		return FAM(reject_icmp)(skb, p, ICMP_TOO_BIG, o.mtu, true);
 	}
 	return out_as_is(skb, p, &o);
 }
@@ -77,7 +63,7 @@ GLOBAL int FAM(direct_vxlan)(struct __sk_buff *skb, const struct pkt *p)
 INLINE int walk_direct(struct __sk_buff *skb, const struct pkt *p)
 {
 	struct out o = {};
-	struct xb_ep *ep = ep_find(p->t.daddr);
+	struct ep_row *ep = ep_find(p->t.daddr);
 	if (p->ttl <= 1)
 		return PASS;
 	if (!ep)

@@ -5,18 +5,16 @@
 
 #include "lib/drop.h"
 
-#define NOT_OURS 0x100 /* no verdict: larger than any */
-
 /* What must be answered instead of forwarded: TTL used up, or too big for the path. NOT_OURS = go
  * on. */
 INLINE int forward_check(struct __sk_buff *skb, const struct pkt *p, const struct out *o)
 {
 	if (unlikely(p->ttl <= 1) && out_hop(o) && p->hook != HOOK_HOST) {
-		int r = FAM(reject_icmp)(skb, p, ICMP_TTL_EXCEEDED, 0, cfg.node_ip4);
+		int r = FAM(reject_icmp)(skb, p, ICMP_TTL_EXCEEDED, 0, true);
 		return r < 0 ? -DROP_TTL : r;
 	}
 	if (unlikely(o->mtu) && (p->frag_field & IP_DF))
-		return FAM(reject_icmp)(skb, p, ICMP_FRAG_NEEDED, o->mtu, a32(p->t.daddr));
+		return FAM(reject_icmp)(skb, p, ICMP_TOO_BIG, o->mtu, false);
 	return NOT_OURS;
 }
 

@@ -16,7 +16,7 @@
 INLINE struct xb_net *net_find(const void *addr)
 {
 	struct net_key k = {.prefixlen = 8 * ALEN};
-	addr_set(k.addr, addr);
+	net_addr_set(k.addr, addr);
 	return bpf_map_lookup_elem(&FAM(ipc), &k);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * `xebec lb` and `xebec drops`: reading the kernel's tables of every node on this machine. */
 #include <dirent.h>
+#include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -156,14 +157,19 @@ int role_lb(int argc, char **argv)
 static void print_drop(void *arg, const struct xb_ev *ev)
 {
 	static const char *const hooks[HOOK_MAX] = {
-		"from pod", "to pod", "from outside", "to outside", "from node"};
+		"from pod", "to pod", "from outside", "to outside", "from node", "from VXLAN"};
 	const char *name = drop_reason_name(ev->reason);
-	printf("%s  %-12s %u.%u.%u.%u:%u -> %u.%u.%u.%u:%u proto %u, %u bytes, %s (interface %u): "
-	       "%s\n",
-		(const char *)arg, name ? name : "?", ev->saddr[0], ev->saddr[1], ev->saddr[2],
-		ev->saddr[3], ev->sport, ev->daddr[0], ev->daddr[1], ev->daddr[2], ev->daddr[3],
-		ev->dport, ev->proto, ev->len, ev->hook < HOOK_MAX ? hooks[ev->hook] : "?",
-		ev->ifindex, name ? drop_reason_text(ev->reason) : "?");
+	char from[INET6_ADDRSTRLEN], to[INET6_ADDRSTRLEN];
+	int af = ev->family == 6 ? AF_INET6 : AF_INET;
+	(void)inet_ntop(af, ev->saddr, from, sizeof from);
+	(void)inet_ntop(af, ev->daddr, to, sizeof to);
+	printf(af == AF_INET6 ? "%s  %-12s [%s]:%u -> [%s]:%u proto %u, %u bytes, %s (interface "
+				"%u): %s\n"
+			      : "%s  %-12s %s:%u -> %s:%u proto %u, %u bytes, %s (interface %u): "
+				"%s\n",
+		(const char *)arg, name ? name : "?", from, ev->sport, to, ev->dport, ev->proto,
+		ev->len, ev->hook < HOOK_MAX ? hooks[ev->hook] : "?", ev->ifindex,
+		name ? drop_reason_text(ev->reason) : "?");
 }
 
 static int drops_node(void *arg, const char *node, struct maps *m)

@@ -49,7 +49,7 @@ static void bench_packets(void)
 	struct ep_info c = {.ifindex = (uint32_t)node.lxb, .mac = {2, 0xaa, 0, 0, 0, 3}};
 	struct packet k = tcp(.src = POD_A, .sport = 40000, .dst = POD_B, .dport = 80,
 		.tcp_flags = F_ACK, .ttl = 255, .payload = 64);
-	inet_pton(AF_INET, POD_C, c.ip);
+	(void)ip_parse(str_of(POD_C), &c.ip);
 	(void)ep_set(node.m, &c);
 	double empty = cost(maps_prog_fd_by_name(node.m, "tc_empty"), &k, node.lxa);
 	double plain = cost(maps_prog_fd(node.m, HOOK_POD), &k, node.lxa);

@@ -64,7 +64,7 @@ static void pod(const char *addr, int ifindex, uint8_t tag)
 	struct ep_info ep = {.ifindex = (uint32_t)ifindex,
 		.mac = {2, 0xaa, 0, 0, 0, tag},
 		.host_mac = {2, 0xbb, 0, 0, 0, tag}};
-	inet_pton(AF_INET, addr, ep.ip);
+	must(ip_parse(str_of(addr), &ep.ip), "address");
 	must(ep_set(node.m, &ep), "ep");
 }
 

@@ -273,16 +273,16 @@ static void nodeport_remote(void **state)
 static void nodeport_on_other_address(void **state)
 {
 	(void)state;
-	uint8_t ip[4];
-	inet_pton(AF_INET, "172.31.9.9", ip);
+	struct ip ip;
+	assert_int_equal(ip_parse(STR("172.31.9.9"), &ip), 0);
 	svc_put(1, NULL, 30080, IPPROTO_TCP, FE_NODEPORT, 0, one_b, 1);
 	struct packet k = tcp(.src = CLIENT, .sport = 4000, .dst = "172.31.9.9", .dport = 30080,
 		.tcp_flags = F_SYN);
 	assert_int_equal(from_nic(&k), V_PASS);
-	lip_set(node.m, ip);
+	lip_set(node.m, &ip);
 	assert_int_equal(from_nic(&k), V_REDIRECT);
 	assert_packet(&k, CLIENT, 4000, POD_B, 8080);
-	lip_del(node.m, ip);
+	lip_del(node.m, &ip);
 }
 
 static void traffic_policy_local(void **state)

@@ -36,7 +36,8 @@ static int do_pod(struct maps *m, char **a)
 	podlink_plan(&l, a[0], ip);
 	if (podlink_make(&l, a[1], "eth0", 0, &e) || attach_pod(m, l.host_ifindex, l.host_name, &e))
 		return fail(&e);
-	memcpy(ep.ip, &ip, 4);
+	ep.ip.family = 4;
+	memcpy(ep.ip.b, &ip, 4);
 	memcpy(ep.mac, l.pod_mac, 6);
 	memcpy(ep.host_mac, l.host_mac, 6);
 	ep.ifindex = (uint32_t)l.host_ifindex;

@@ -1,5 +1,5 @@
 # BPF: bpf/xebec.bpf.c (programs, maps) and, once a family, every other bpf/*.c -> build/bpf/xebec.bpf.o -> build/gen/xebec.skel.h
-BPF_FAMILIES := 4
+BPF_FAMILIES := 4 6
 BPF_OBJ   := build/bpf/xebec.o $(foreach f,$(BPF_FAMILIES),$(patsubst bpf/%.c,build/bpf/%$f.o,$(filter-out %.bpf.c,$(wildcard bpf/*.c))))
 BPF_FLAGS := -g -O2 -target bpf -mcpu=v3 -std=gnu17 -fno-strict-aliasing -Wall -Wextra -Wshadow -Wundef -Wno-unused-parameter \
 	-Iinclude -Ibpf -I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)

@@ -6,6 +6,7 @@
 #include <linux/types.h>
 
 #define XB_A4	      __attribute__((aligned(4)))
+#define XB_A8	      __attribute__((aligned(8)))
 #define XB_TICK_SHIFT 30 /* times in entries: CLOCK_MONOTONIC ns >> 30, about 1.07 s */
 
 /* A flow as one packet shows it. Also the key of ct and ctn. proto: IPPROTO_*. */
@@ -16,8 +17,8 @@ struct xb4_tuple {
 	__u8 proto, pad[3];
 };
 struct xb6_tuple {
-	__u8 saddr[16] XB_A4;
-	__u8 daddr[16] XB_A4;
+	__u8 saddr[16] XB_A8;
+	__u8 daddr[16] XB_A8;
 	__u16 sport, dport;
 	__u8 proto, pad[3];
 };

@@ -8,9 +8,10 @@
 
 #include <linux/types.h>
 #include "xebec/abi/flow.h"
+#include "xebec/abi/net.h"
 #include "xebec/abi/stat.h"
 
-#define XB_SCHEMA 2
+#define XB_SCHEMA 3
 
 /* Frontends: where clients connect. Node ports have the address 0 and match on every local one. */
 struct xb4_fe_key {
@@ -19,9 +20,10 @@ struct xb4_fe_key {
 	__u8 proto, pad;
 };
 struct xb6_fe_key {
-	__u8 addr[16] XB_A4;
+	__u8 addr[16] XB_A8;
 	__u16 port;
 	__u8 proto, pad;
+	__u32 rsv;
 };
 enum xb_fe_kind { FE_CLUSTER = 1, FE_NODEPORT, FE_EXTERNAL, FE_LB };
 struct xb_fe {	   /* read as one 64-bit word */
@@ -30,6 +32,7 @@ struct xb_fe {	   /* read as one 64-bit word */
 	__u16 kind;
 } __attribute__((aligned(8)));
 _Static_assert(sizeof(struct xb4_fe_key) == 8 && sizeof(struct xb_fe) == 8, "fe");
+_Static_assert(sizeof(struct xb6_fe_key) == 24, "fe6");
 
 enum xb_svc_flag {
 	SVC_ETP_LOCAL = 1 << 0,
@@ -95,7 +98,7 @@ enum xb_be_flag {
 	BE_USED = 1 << 15, /* the row is somebody's: found again after a restart */
 };
 struct xb_be { /* rows are stable while the endpoint lives; addr: IPv4 in the first four bytes */
-	__u8 addr[16] XB_A4;
+	__u8 addr[16] XB_A8;
 	__u16 port;
 	__u16 gen;
 	__u32 svc;
@@ -121,48 +124,26 @@ struct xb_ep {
 	__u32 rsv;
 };
 _Static_assert(sizeof(struct xb_ep) == 32, "ep");
-/* ep_tab holds the same rows where the low bits of the address say: a look-up without hashing.
- * A row is valid while its address is set; whose row it is not is found in ep4. */
-#define XB_EP_TAB 4096
-
-/* Networks that this node knows (ipc4, ipc6: longest prefix wins). */
-enum xb_net_flag {
-	NET_PODS = 1 << 0,    /* pods of a node */
-	NET_NODE = 1 << 1,    /* a node itself */
-	NET_VXLAN = 1 << 2,   /* not on our L2: pods' packets go there in VXLAN */
-	NET_NO_MASQ = 1 << 3, /* pods go there under their own addresses */
+struct xb6_addr { /* key of ep6 and lip6 */
+	__u8 addr[16] XB_A8;
 };
-struct xb4_net_key {
-	__u32 prefixlen;
-	__u8 addr[4] XB_A4;
-};
-struct xb6_net_key {
-	__u32 prefixlen;
-	__u8 addr[16] XB_A4;
-};
-struct xb_net {
-	__u8 node[16] XB_A4; /* the node's own address; IPv4 in the first four bytes */
-	__u8 mac[6];	     /* of its xebec_vx0 */
-	__u16 flags;
-	__u32 identity; /* of its workloads; 0 = not known */
-	__u32 rsv;
-};
-_Static_assert(sizeof(struct xb_net) == 32, "net");
-
-/* Who may send us VXLAN, by outer source address. */
-struct xb_node_key {
-	__u8 addr[16] XB_A4;
-};
-struct xb_node {
-	__u8 mac[6];
-	__u16 flags;
+struct xb6_ep {
+	__u32 ifindex;
+	__u8 mac[6], smac[6];
+	__u32 identity;
+	__u32 flags;
+	__u8 addr[16] XB_A8;
 	__u32 rsv[2];
 };
-_Static_assert(sizeof(struct xb_node) == 16, "node");
+_Static_assert(sizeof(struct xb6_ep) == 48, "ep6");
+/* ep_tab4 holds the same rows where the low bits of the address say: a look-up without hashing.
+ * A row is valid while its address is set; whose row it is not is found in ep4. The same for
+ * ep_tab6. */
+#define XB_EP_TAB 4096
 
 struct xb_aff_key {
-	__u8 addr[16] XB_A4;
-	__u32 svc;
+	__u8 addr[16] XB_A8;
+	__u32 svc, rsv;
 };
 struct xb_aff {
 	__u32 be;
@@ -178,8 +159,8 @@ struct xb4_frag_key {
 	__u8 proto, pad[3];
 };
 struct xb6_frag_key {
-	__u8 saddr[16] XB_A4;
-	__u8 daddr[16] XB_A4;
+	__u8 saddr[16] XB_A8;
+	__u8 daddr[16] XB_A8;
 	__u32 id;
 	__u8 proto, pad[3];
 };
@@ -191,7 +172,7 @@ struct xb_frag {
 struct xb_srcr_key { /* LPM: the service index is matched whole */
 	__u32 prefixlen;
 	__u32 svc;
-	__u8 addr[16];
+	__u8 addr[16] XB_A8;
 };
 
 #endif

@@ -5,6 +5,7 @@
 #define XEBEC_ABI_STAT_H
 
 #include <linux/types.h>
+#include "xebec/abi/flow.h"
 
 struct xb_be_st { /* per CPU, by backend */
 	__u64 fwd_pkts, fwd_bytes, rev_pkts, rev_bytes;
@@ -49,7 +50,7 @@ struct xb_stat {
 struct xb_ev { /* sampled drop */
 	__u64 ns;
 	__u32 reason, ifindex, hook, len;
-	__u8 saddr[16], daddr[16];
+	__u8 saddr[16] XB_A8, daddr[16] XB_A8;
 	__u16 sport, dport;
 	__u8 proto, family, pad[2];
 };
@@ -82,13 +83,19 @@ struct xb_gc {
 enum xb_opt {
 	OPT_FOREIGN_PODS = 1 << 0, /* another plugin connects the pods: no row of theirs in ep */
 	OPT_MASQ = 1 << 1,	   /* pods go outside under the node's address */
+	OPT_V6 = 1 << 2,	   /* the cluster speaks IPv6; else its packets are the stack's */
 };
 /* Options of the programs, in .rodata. */
 struct xb_cfg {
-	__u32 node_ip4;		   /* network order; 0 = none */
+	/* Addresses are in network order. A range without a mask matches nothing. */
+	__u32 node_ip4;		   /* 0 = none */
 	__u32 svc_net4, svc_mask4; /* service CIDR */
 	__u32 pod_net4, pod_mask4; /* cluster CIDR */
 	__u32 hairpin_ip4;
+	__u64 node_ip6[2]; /* zero = none */
+	__u64 svc_net6[2], svc_mask6[2];
+	__u64 pod_net6[2], pod_mask6[2];
+	__u64 hairpin_ip6[2];
 	__u32 host_if; /* xebec0; 0 = none */
 	__u8 host_mac[6];
 	__u16 np_lo, np_hi;
