@@ -23,7 +23,7 @@
 #define L4OFF_MIN  (ETH_HLEN + 40)
 #define L4OFF_MAX  (L4OFF_MIN + EXT_LEN_MAX)
 #define L4_ICMP	   IPPROTO_ICMPV6
-#define INNER_MAX  104
+#define INNER_MAX  (40 + EXT_LEN_MAX + 8)
 #define CSUM_IPV6  (1ull << 7) /* BPF_F_IPV6, Linux 6.16 */
 #define CSUM_FLAGS (BPF_F_PSEUDO_HDR | CSUM_IPV6)
 

@@ -49,14 +49,18 @@ static void network(void)
 	node.lxb = veth(n, "lxb", "lxbp");
 	node.host = veth(n, "xebec0", "xebec0p");
 	node.vx = veth(n, "xebec_vx0", "vx0p"); /* stands in for VXLAN */
-	uint8_t ip[4];
-	inet_pton(AF_INET, NODE, ip);
-	must(nl_addr_add(n, node.uplink, AF_INET, ip, 24), "addr");
-	struct nl_route r = {.family = AF_INET, .prefix = 24, .has_gw = true, .oif = node.uplink};
-	inet_pton(AF_INET, "10.244.2.0", r.dst);
-	inet_pton(AF_INET, "172.31.0.3", r.gw);
-	must(nl_route_replace(n, &r), "route");
+	uint8_t ip[16];
+	const int af = FAMILY == 6 ? AF_INET6 : AF_INET, more = 8 * (ADDR_N - 4);
 	must(sysctl_set("/proc/sys/net/ipv4/ip_forward", "1"), "ip_forward");
+	must(sysctl_set("/proc/sys/net/ipv6/conf/all/forwarding", "1"), "forwarding");
+	must(sysctl_set("/proc/sys/net/ipv6/conf/up0/accept_dad", "0"), "accept_dad");
+	addr_put(ip, NODE);
+	must(nl_addr_add(n, node.uplink, af, ip, (unsigned)(24 + more)), "addr");
+	struct nl_route r = {
+		.family = af, .prefix = (uint8_t)(24 + more), .has_gw = true, .oif = node.uplink};
+	addr_put(r.dst, "10.244.2.0");
+	addr_put(r.gw, "172.31.0.3");
+	must(nl_route_replace(n, &r), "route");
 }
 
 static void pod(const char *addr, int ifindex, uint8_t tag)
@@ -64,8 +68,25 @@ static void pod(const char *addr, int ifindex, uint8_t tag)
 	struct ep_info ep = {.ifindex = (uint32_t)ifindex,
 		.mac = {2, 0xaa, 0, 0, 0, tag},
 		.host_mac = {2, 0xbb, 0, 0, 0, tag}};
-	must(ip_parse(str_of(addr), &ep.ip), "address");
+	ep.ip = ip_meant(addr);
 	must(ep_set(node.m, &ep), "ep");
+}
+
+/* A dual-stack node, whichever of its families is under test. */
+static void both_families(struct xb_cfg *c)
+{
+	inet_pton(AF_INET, NODE, &c->node_ip4);
+	inet_pton(AF_INET, "10.96.0.0", &c->svc_net4);
+	inet_pton(AF_INET, "255.255.0.0", &c->svc_mask4);
+	inet_pton(AF_INET, "10.244.0.0", &c->pod_net4);
+	inet_pton(AF_INET, "255.255.0.0", &c->pod_mask4);
+	inet_pton(AF_INET6, "fd00::" NODE, c->node_ip6);
+	inet_pton(AF_INET6, "fd00::10.96.0.0", c->svc_net6);
+	inet_pton(AF_INET6, "fd00::10.244.0.0", c->pod_net6);
+	memset(c->svc_mask6, 0xff, 14);
+	memset(c->pod_mask6, 0xff, 14);
+	inet_pton(AF_INET6, "fd00::169.254.42.1", c->hairpin_ip6);
+	c->opts = OPT_V6;
 }
 
 int node_setup(void **state)
@@ -79,11 +100,7 @@ int node_setup(void **state)
 	must(mkdir(node.dir, 0700) ? -errno : 0, "mkdir");
 	must(mount("bpffs", node.dir, "bpf", 0, NULL) ? -errno : 0, "bpffs");
 	network();
-	inet_pton(AF_INET, NODE, &c.cfg.node_ip4);
-	inet_pton(AF_INET, "10.96.0.0", &c.cfg.svc_net4);
-	inet_pton(AF_INET, "255.255.0.0", &c.cfg.svc_mask4);
-	inet_pton(AF_INET, "10.244.0.0", &c.cfg.pod_net4);
-	inet_pton(AF_INET, "255.255.0.0", &c.cfg.pod_mask4);
+	both_families(&c.cfg);
 	c.cfg.host_if = (uint32_t)node.host;
 	memcpy(c.cfg.host_mac, "\2\xcc\0\0\0\1", 6);
 	c.cfg.vx_if = (uint32_t)node.vx;
@@ -119,9 +136,9 @@ static void map_clear(enum map_id id)
 int node_reset(void **state)
 {
 	(void)state;
-	map_clear(MAP_ct4);
-	map_clear(MAP_ctn4);
-	map_clear(MAP_frag4);
+	map_clear(FAM_MAP(ct));
+	map_clear(FAM_MAP(ctn));
+	map_clear(FAM_MAP(frag));
 	map_clear(MAP_aff);
 	svc_drop_all();
 	return 0;
@@ -155,12 +172,12 @@ int run_on(enum xb_hook hook, int ifindex, struct packet *k)
 
 void fe_put(uint32_t idx, const char *ip, uint16_t port, uint8_t proto, enum xb_fe_kind kind)
 {
-	struct xb4_fe_key key = {.port = port, .proto = proto};
+	struct FAM_STRUCT(fe_key) key = {.port = port, .proto = proto};
 	struct xb_svc *row = (struct xb_svc *)maps_mem(node.m, MAP_svc_tab) + idx;
 	struct xb_fe fe = {.svc = idx, .gen = row->gen, .kind = (uint16_t)kind};
 	if (ip)
-		inet_pton(AF_INET, ip, key.addr);
-	must(bpf_map_update_elem(maps_fd(node.m, MAP_svc4), &key, &fe, BPF_ANY), "fe");
+		addr_put(key.addr, ip);
+	must(bpf_map_update_elem(maps_fd(node.m, FAM_MAP(svc)), &key, &fe, BPF_ANY), "fe");
 }
 
 void svc_put(uint32_t idx, const char *ip, uint16_t port, uint8_t proto, enum xb_fe_kind kind,
@@ -178,8 +195,9 @@ void svc_put(uint32_t idx, const char *ip, uint16_t port, uint8_t proto, enum xb
 		be[i] = (struct xb_be){.port = b[i].port,
 			.gen = row->gen,
 			.svc = idx,
-			.flags = (uint16_t)(BE_READY | (b[i].local ? BE_LOCAL : 0))};
-		inet_pton(AF_INET, b[i].ip, be[i].addr);
+			.flags = (uint16_t)(BE_READY | (b[i].local ? BE_LOCAL : 0) |
+					    (FAMILY == 6 ? BE_V6 : 0))};
+		addr_put(be[i].addr, b[i].ip);
 		lut[i] = (struct xb_lut){.be = id, .gen = row->gen};
 		if (b[i].local)
 			lut[MAX_BE + local++] = lut[i];
@@ -191,7 +209,7 @@ void svc_put(uint32_t idx, const char *ip, uint16_t port, uint8_t proto, enum xb
 
 void svc_drop_all(void)
 {
-	map_clear(MAP_svc4);
+	map_clear(FAM_MAP(svc));
 }
 
 uint64_t stat_pkts(uint32_t i)

@@ -22,6 +22,21 @@
 #define POD_R  "10.244.2.20" /* on another node, by route */
 #define VIP    "10.96.0.10"
 
+/* Maps and structs of the family under test. */
+#if FAMILY == 4
+#define FAM_MAP(name)	 MAP_##name##4
+#define FAM_STRUCT(name) xb4_##name
+#else
+#define FAM_MAP(name)	 MAP_##name##6
+#define FAM_STRUCT(name) xb6_##name
+#endif
+static inline struct ip ip_meant(const char *text)
+{
+	struct ip ip = {.family = FAMILY};
+	addr_put(ip.b, text);
+	return ip;
+}
+
 #define V_PASS	   (-1)
 #define V_DROP	   2
 #define V_REDIRECT 7

@@ -12,6 +12,12 @@ static bool macs_are(const struct packet *k, uint8_t pod)
 	return k->b[5] == pod && k->b[1] == 0xaa && k->b[11] == pod && k->b[7] == 0xbb;
 }
 
+static void assert_icmp(struct packet_view v, uint8_t type, uint8_t code)
+{
+	assert_int_equal(v.icmp_type, type);
+	assert_int_equal(v.icmp_code, code);
+}
+
 static void clusterip_tcp(void **state)
 {
 	(void)state;
@@ -60,19 +66,19 @@ static void promoted_after_handshake(void **state)
 	struct packet k =
 		tcp(.src = POD_A, .sport = 40000, .dst = VIP, .dport = 80, .tcp_flags = F_SYN);
 	from_pod_a(&k);
-	assert_int_equal(entries(MAP_ctn4), 2);
+	assert_int_equal(entries(FAM_MAP(ctn)), 2);
 	/* an ACK that nobody asked for does not make a connection */
 	k = tcp(.src = POD_A, .sport = 40000, .dst = VIP, .dport = 80, .tcp_flags = F_ACK);
 	from_pod_a(&k);
-	assert_int_equal(entries(MAP_ct4), 0);
+	assert_int_equal(entries(FAM_MAP(ct)), 0);
 	k = tcp(.src = POD_B, .sport = 8080, .dst = POD_A, .dport = 40000,
 		.tcp_flags = F_SYN | F_ACK);
 	from_pod_b(&k);
-	assert_int_equal(entries(MAP_ct4), 0);
+	assert_int_equal(entries(FAM_MAP(ct)), 0);
 	k = tcp(.src = POD_A, .sport = 40000, .dst = VIP, .dport = 80, .tcp_flags = F_ACK);
 	from_pod_a(&k);
-	assert_int_equal(entries(MAP_ct4), 2);
-	assert_int_equal(entries(MAP_ctn4), 0);
+	assert_int_equal(entries(FAM_MAP(ct)), 2);
+	assert_int_equal(entries(FAM_MAP(ctn)), 0);
 }
 
 static void clusterip_udp(void **state)
@@ -80,17 +86,18 @@ static void clusterip_udp(void **state)
 	(void)state;
 	svc_put(1, VIP, 53, IPPROTO_UDP, FE_CLUSTER, 0, one_b, 1);
 	for (int i = 0; i < 2; i++) {
+		bool no_csum = i && FAMILY == 4;
 		struct packet k = udp(.src = POD_A, .sport = 40000, .dst = VIP, .dport = 53,
-			.payload = 31, .udp_no_csum = i);
+			.payload = 31, .udp_no_csum = no_csum);
 		assert_int_equal(from_pod_a(&k), V_REDIRECT);
 		assert_packet(&k, POD_A, 40000, POD_B, 8080);
-		if (i) /* no checksum stays none (RFC 768) */
-			assert_int_equal(get16(k.b + ETH + 26), 0);
+		if (no_csum) /* no checksum stays none (RFC 768) */
+			assert_int_equal(get16(k.b + ETH + IPH + 6), 0);
 		k = udp(.src = POD_B, .sport = 8080, .dst = POD_A, .dport = 40000, .payload = 400);
 		assert_int_equal(from_pod_b(&k), V_REDIRECT);
 		assert_packet(&k, VIP, 53, POD_A, 40000);
 	}
-	assert_int_equal(entries(MAP_ct4), 2);
+	assert_int_equal(entries(FAM_MAP(ct)), 2);
 }
 
 static void udp_csum_that_becomes_zero(void **state)
@@ -101,12 +108,12 @@ static void udp_csum_that_becomes_zero(void **state)
 		/* walk until the translated checksum folds to 0: it must be sent as 0xffff */
 		struct packet want = udp(.src = POD_A, .sport = (uint16_t)i, .dst = POD_B,
 			.dport = 8080, .payload = 2);
-		if (get16(want.b + ETH + 26) != 0xffff)
+		if (get16(want.b + ETH + IPH + 6) != 0xffff)
 			continue;
 		struct packet k = udp(.src = POD_A, .sport = (uint16_t)i, .dst = VIP, .dport = 53,
 			.payload = 2);
 		assert_int_equal(from_pod_a(&k), V_REDIRECT);
-		assert_int_equal(get16(k.b + ETH + 26), 0xffff);
+		assert_int_equal(get16(k.b + ETH + IPH + 6), 0xffff);
 		assert_packet(&k, POD_A, i, POD_B, 8080);
 		return;
 	}
@@ -135,7 +142,7 @@ static void no_endpoint_rst(void **state)
 	(void)state;
 	svc_put(1, VIP, 80, IPPROTO_TCP, FE_CLUSTER, 0, NULL, 0);
 	struct packet k = tcp(.src = POD_A, .sport = 40000, .dst = VIP, .dport = 80,
-		.tcp_flags = F_SYN, .seq = 1000, .options = 8);
+		.tcp_flags = F_SYN, .seq = 1000, .options = 2 * OPTION_STEP);
 	struct packet in = k;
 	assert_int_equal(from_pod_a(&k), V_REDIRECT);
 	assert_packet(&k, VIP, 80, POD_A, 40000);
@@ -158,7 +165,7 @@ static void no_endpoint_icmp(void **state)
 {
 	(void)state;
 	svc_put(1, VIP, 53, IPPROTO_UDP, FE_CLUSTER, 0, NULL, 0);
-	for (unsigned options = 0; options <= 40; options += 20) {
+	for (unsigned options = 0; options <= 10 * OPTION_STEP; options += 5 * OPTION_STEP) {
 		struct packet k = udp(.src = POD_A, .sport = 40000, .dst = VIP, .dport = 53,
 			.payload = 300, .options = options);
 		struct packet in = k;
@@ -167,9 +174,8 @@ static void no_endpoint_icmp(void **state)
 		assert_true(packet_sound(&k));
 		assert_string_equal(v.src, VIP);
 		assert_string_equal(v.dst, POD_A);
-		assert_int_equal(v.icmp_type, 3);
-		assert_int_equal(v.icmp_code, 3);
-		assert_memory_equal(k.b + ETH + 28, in.b + ETH, 28 + options);
+		assert_icmp(v, ICMP_UNREACH);
+		assert_memory_equal(k.b + ETH + IPH + 8, in.b + ETH, IPH + 8 + options);
 	}
 }
 
@@ -273,8 +279,7 @@ static void nodeport_remote(void **state)
 static void nodeport_on_other_address(void **state)
 {
 	(void)state;
-	struct ip ip;
-	assert_int_equal(ip_parse(STR("172.31.9.9"), &ip), 0);
+	const struct ip ip = ip_meant("172.31.9.9");
 	svc_put(1, NULL, 30080, IPPROTO_TCP, FE_NODEPORT, 0, one_b, 1);
 	struct packet k = tcp(.src = CLIENT, .sport = 4000, .dst = "172.31.9.9", .dport = 30080,
 		.tcp_flags = F_SYN);
@@ -328,7 +333,7 @@ static void spread_and_affinity(void **state)
 		struct packet k = tcp(.src = POD_A, .sport = (uint16_t)(2000 + i), .dst = VIP,
 			.dport = 80, .tcp_flags = F_SYN);
 		assert_int_equal(from_pod_a(&k), V_REDIRECT);
-		seen[k.b[ETH + 19] - 1]++;
+		seen[k.b[DST_LOW] - 1]++;
 	}
 	for (int i = 0; i < 4; i++)
 		assert_in_range(seen[i], 60, 140);
@@ -339,8 +344,8 @@ static void spread_and_affinity(void **state)
 			.dport = 80, .tcp_flags = F_SYN);
 		assert_int_equal(from_pod_a(&k), V_REDIRECT);
 		if (i == 0)
-			first = k.b[ETH + 19];
-		assert_int_equal(k.b[ETH + 19], first);
+			first = k.b[DST_LOW];
+		assert_int_equal(k.b[DST_LOW], first);
 	}
 	/* its backend is no longer ready: another, and that one stays */
 	struct xb_be *be = (struct xb_be *)maps_mem(node.m, MAP_be_tab) + 64 + first - 1;
@@ -353,8 +358,8 @@ static void spread_and_affinity(void **state)
 			.dport = 80, .tcp_flags = F_SYN);
 		assert_int_equal(from_pod_a(&k), V_REDIRECT);
 		if (i == 0)
-			second = k.b[ETH + 19];
-		assert_int_equal(k.b[ETH + 19], second);
+			second = k.b[DST_LOW];
+		assert_int_equal(k.b[DST_LOW], second);
 	}
 	assert_int_not_equal(first, second);
 }
@@ -485,7 +490,7 @@ static void direct_after_close(void **state)
 		.tcp_flags = F_SYN | F_ACK);
 	assert_int_equal(from_pod_b(&k), V_REDIRECT);
 	assert_packet(&k, POD_B, 8080, POD_A, 40000);
-	assert_int_equal(entries(MAP_ct4), 0);
+	assert_int_equal(entries(FAM_MAP(ct)), 0);
 }
 
 /* A reply tuple that a closed flow left behind now belongs to another flow: when the first client
@@ -528,9 +533,10 @@ static void icmp_error_inner(void **state)
 	struct packet seen = sent;
 	from_pod_a(&seen);
 	/* the backend: port unreachable */
-	struct packet k = packet_icmp_error(POD_B, POD_A, 3, 3, &seen, 72);
+	struct packet k = packet_icmp_error(POD_B, POD_A, ICMP_UNREACH, &seen, 72);
 	assert_int_equal(from_pod_b(&k), V_REDIRECT);
-	struct packet_view v = packet_view(&k), in = ip_view(k.b + ETH + 28, k.len - ETH - 28);
+	struct packet_view v = packet_view(&k),
+			   in = ip_view(k.b + ETH + IPH + 8, k.len - ETH - IPH - 8);
 	assert_true(packet_sound(&k));
 	assert_string_equal(v.src, VIP);
 	assert_string_equal(v.dst, POD_A);
@@ -538,15 +544,15 @@ static void icmp_error_inner(void **state)
 	assert_string_equal(in.dst, VIP);
 	assert_int_equal(in.sport, 40000);
 	assert_int_equal(in.dport, 53);
-	struct packet inner = {.len = k.len - 28};
-	memcpy(inner.b + ETH, k.b + ETH + 28, k.len - ETH - 28);
+	struct packet inner = {.len = k.len - IPH - 8};
+	memcpy(inner.b + ETH, k.b + ETH + IPH + 8, k.len - ETH - IPH - 8);
 	assert_true(packet_sound(&inner));
 	/* a router on the way: its own address stays */
-	k = packet_icmp_error("172.31.0.3", POD_A, 11, 0, &seen, 8);
+	k = packet_icmp_error("172.31.0.3", POD_A, ICMP_HOPS, &seen, 8);
 	assert_int_equal(from_nic(&k), V_REDIRECT);
 	assert_true(packet_sound(&k));
 	assert_string_equal(packet_view(&k).src, "172.31.0.3");
-	assert_string_equal(ip_view(k.b + ETH + 28, k.len - ETH - 28).dst, VIP);
+	assert_string_equal(ip_view(k.b + ETH + IPH + 8, k.len - ETH - IPH - 8).dst, VIP);
 }
 
 static void icmp_error_snat(void **state)
@@ -556,21 +562,22 @@ static void icmp_error_snat(void **state)
 	struct packet seen = tcp(.src = CLIENT, .sport = 40000, .dst = NODE, .dport = 30080,
 		.tcp_flags = F_SYN, .payload = 30);
 	from_nic(&seen);
-	struct packet k = packet_icmp_error("172.31.0.3", NODE, 3, 4, &seen, 50);
+	struct packet k = packet_icmp_error("172.31.0.3", NODE, ICMP_NARROW, &seen, 50);
 	assert_int_equal(from_nic(&k), V_REDIRECT);
-	struct packet_view v = packet_view(&k), in = ip_view(k.b + ETH + 28, k.len - ETH - 28);
+	struct packet_view v = packet_view(&k),
+			   in = ip_view(k.b + ETH + IPH + 8, k.len - ETH - IPH - 8);
 	assert_true(packet_sound(&k));
 	assert_string_equal(v.dst, CLIENT);
 	assert_string_equal(in.src, CLIENT);
 	assert_string_equal(in.dst, NODE);
 	assert_int_equal(in.sport, 40000);
 	assert_int_equal(in.dport, 30080);
-	struct packet inner = {.len = k.len - 28};
-	memcpy(inner.b + ETH, k.b + ETH + 28, k.len - ETH - 28);
+	struct packet inner = {.len = k.len - IPH - 8};
+	memcpy(inner.b + ETH, k.b + ETH + IPH + 8, k.len - ETH - IPH - 8);
 	assert_true(packet_sound(&inner));
 	/* about a flow that is not ours: untouched */
 	struct packet other = tcp(.src = NODE, .sport = 5, .dst = CLIENT, .dport = 6);
-	k = packet_icmp_error(CLIENT, NODE, 3, 3, &other, 20);
+	k = packet_icmp_error(CLIENT, NODE, ICMP_UNREACH, &other, 20);
 	struct packet before = k;
 	assert_int_equal(from_nic(&k), V_PASS);
 	assert_memory_equal(k.b, before.b, k.len);
@@ -595,7 +602,7 @@ static void fragments(void **state)
 	assert_string_equal(v.dst, POD_B);
 	assert_true(packet_sound(&k) && macs_are(&k, 2));
 	/* no ports in it: its payload is as it was */
-	assert_memory_equal(k.b + ETH + 20, late.b + ETH + 20, late.len - ETH - 20);
+	assert_memory_equal(k.b + ETH + IPH, late.b + ETH + IPH, late.len - ETH - IPH);
 	/* and back */
 	k = udp(.src = POD_B, .sport = 8080, .dst = POD_A, .dport = 40000, .payload = 992, .id = 9,
 		.frag = 0x2000);
@@ -614,25 +621,22 @@ static void fragment_checksum(void **state)
 	svc_put(1, VIP, 53, IPPROTO_UDP, FE_CLUSTER, 0, one_b, 1);
 	struct packet whole =
 		udp(.src = POD_A, .sport = 40000, .dst = VIP, .dport = 53, .payload = 2000);
-	struct packet a = {.len = ETH + 20 + 1000}, b;
-	memcpy(a.b, whole.b, a.len);
-	b = a;
-	b.len = ETH + 20 + 1008;
-	memcpy(b.b + ETH + 20, whole.b + ETH + 20 + 1000, 1008);
-	struct packet_spec sa = {
-		.src = POD_A, .dst = VIP, .proto = IPPROTO_UDP, .id = 5, .frag = 0x2000};
-	ip_build(a.b + ETH, &sa, 1000);
-	sa.frag = 125;
-	ip_build(b.b + ETH, &sa, 1008);
-	assert_int_equal(from_pod_a(&a), V_REDIRECT);
-	assert_int_equal(from_pod_a(&b), V_REDIRECT);
-	struct packet got = {.len = whole.len};
-	memcpy(got.b, a.b, a.len);
-	memcpy(got.b + a.len, b.b + ETH + 20, 1008);
-	put16(got.b + ETH + 2, 2028);
-	put16(got.b + ETH + 6, 0);
-	put16(got.b + ETH + 10, 0);
-	put16(got.b + ETH + 10, csum_end(csum_bytes(got.b + ETH, 20, 0)));
+	struct packet_spec sa = {.src = POD_A, .dst = VIP, .proto = IPPROTO_UDP, .id = 5},
+			   got_spec = {.src = POD_A, .dst = POD_B, .proto = IPPROTO_UDP};
+	const uint8_t *data = whole.b + ETH + IPH;
+	struct packet part[2], got = whole;
+	const size_t n[] = {1000, 1008};
+	for (int i = 0; i < 2; i++) {
+		sa.frag = i ? 125 : 0x2000;
+		size_t h = ETH + headers_len(&sa);
+		part[i] = whole;
+		part[i].len = h + n[i];
+		ip_build(part[i].b + ETH, &sa, n[i]);
+		memcpy(part[i].b + h, data + i * 1000, n[i]);
+		assert_int_equal(from_pod_a(&part[i]), V_REDIRECT);
+		memcpy(got.b + ETH + IPH + i * 1000, part[i].b + h, n[i]);
+	}
+	ip_build(got.b + ETH, &got_spec, 2008);
 	assert_packet(&got, POD_A, 40000, POD_B, 8080);
 }
 
@@ -640,7 +644,7 @@ static void ip_options(void **state)
 {
 	(void)state;
 	svc_put(1, VIP, 80, IPPROTO_TCP, FE_CLUSTER, 0, one_b, 1);
-	for (unsigned options = 4; options <= 40; options += 4) {
+	for (unsigned options = OPTION_STEP; options <= 40; options += OPTION_STEP) {
 		uint16_t port = (uint16_t)(40000 + options);
 		struct packet k = tcp(.src = POD_A, .sport = port, .dst = VIP, .dport = 80,
 			.tcp_flags = F_SYN, .options = options, .payload = 11);
@@ -659,11 +663,11 @@ static void ttl_used_up(void **state)
 	assert_int_equal(from_pod_a(&k), V_REDIRECT);
 	struct packet_view v = packet_view(&k);
 	assert_true(packet_sound(&k));
-	assert_int_equal(v.icmp_type, 11);
+	assert_icmp(v, ICMP_HOPS);
 	assert_string_equal(v.src, NODE);
 	assert_string_equal(v.dst, POD_A);
 	/* inside: the packet as the client sent it, with the service's address */
-	assert_memory_equal(k.b + ETH + 28, in.b + ETH, 28);
+	assert_memory_equal(k.b + ETH + IPH + 8, in.b + ETH, IPH + 8);
 	/* not a service: the stack answers */
 	k = tcp(.src = POD_A, .sport = 40000, .dst = POD_B, .dport = 80, .ttl = 1);
 	assert_int_equal(from_pod_a(&k), V_PASS);
@@ -677,20 +681,20 @@ static void narrow_uplink(void **state)
 	assert_int_equal(system("ip link set up0 mtu 1300"), 0);
 	const struct packet train = tcp(.src = POD_A, .sport = 40000, .dst = VIP, .dport = 80,
 		.tcp_flags = F_SYN, .payload = 2700, .frag = 0x4000);
+	const uint32_t fits = 1300 - IPH - 20;
 	struct packet k = train;
-	assert_int_equal(run_train(HOOK_POD, node.lxa, &k, 1260), V_REDIRECT);
+	assert_int_equal(run_train(HOOK_POD, node.lxa, &k, fits), V_REDIRECT);
 	assert_packet(&k, POD_A, 40000, POD_R, 8080);
 	k = train;
-	assert_int_equal(run_train(HOOK_POD, node.lxa, &k, 1261), V_REDIRECT);
+	assert_int_equal(run_train(HOOK_POD, node.lxa, &k, fits + 1), V_REDIRECT);
 	struct packet_view v = packet_view(&k);
 	assert_string_equal(v.dst, POD_A);
-	assert_int_equal(v.icmp_type, 3);
-	assert_int_equal(v.icmp_code, 4);
-	assert_int_equal(get16(k.b + ETH + 26), 1300);
+	assert_icmp(v, ICMP_NARROW);
+	assert_int_equal(get16(k.b + ETH + IPH + 6), 1300);
 	assert_true(packet_sound(&k));
 	k = train;
 	assert_int_equal(from_pod_a(&k), V_REDIRECT);
-	assert_int_equal(packet_view(&k).icmp_type, 3);
+	assert_icmp(packet_view(&k), ICMP_NARROW);
 	assert_int_equal(system("ip link set up0 mtu 1500"), 0);
 }
 
@@ -704,9 +708,9 @@ static void source_ranges(void **state)
 		      again = k;
 	assert_int_equal(from_nic(&k), V_DROP);
 	assert_int_equal(stat_pkts(DROP_SRC_RANGE), before + 1);
-	struct xb_srcr_key key = {.prefixlen = 32 + 24, .svc = 1};
+	struct xb_srcr_key key = {.prefixlen = 32 + 24 + 8 * (ADDR_N - 4), .svc = 1};
 	uint32_t one = 1;
-	inet_pton(AF_INET, "172.31.0.0", key.addr);
+	addr_put(key.addr, "172.31.0.0");
 	bpf_map_update_elem(maps_fd(node.m, MAP_srcr), &key, &one, BPF_ANY);
 	assert_int_equal(from_nic(&again), V_REDIRECT);
 	assert_packet(&again, CLIENT, 40000, POD_B, 8080);
@@ -832,8 +836,8 @@ static void truncated(void **state)
 	(void)state;
 	svc_put(1, VIP, 80, IPPROTO_TCP, FE_CLUSTER, 0, one_b, 1);
 	struct packet full = tcp(.src = CLIENT, .sport = 1, .dst = VIP, .dport = 80,
-		.tcp_flags = F_SYN, .options = 20);
-	for (size_t n = ETH + 20; n < full.len; n++) {
+		.tcp_flags = F_SYN, .options = 5 * OPTION_STEP);
+	for (size_t n = ETH + IPH; n < full.len; n++) {
 		struct packet k = full;
 		k.len = n;
 		int v = from_nic(&k);
@@ -842,7 +846,7 @@ static void truncated(void **state)
 	}
 	for (int ihl = 0; ihl < 16; ihl++) {
 		struct packet k = full;
-		k.b[ETH] = (uint8_t)(0x40 | ihl);
+		k.b[ETH] = (uint8_t)((FIRST_BYTE & 0xf0) | ihl);
 		(void)from_nic(&k);
 	}
 }
@@ -855,17 +859,16 @@ static void random_packets(void **state)
 	unsigned seed = 42;
 	svc_put(1, VIP, 80, IPPROTO_TCP, FE_CLUSTER, 0, one_b, 1);
 	for (int i = 0; i < 20000; i++) {
-		struct packet k = {.len = ETH + 20 + (size_t)rand_r(&seed) % 200};
+		struct packet k = {.len = ETH + IPH + (size_t)rand_r(&seed) % 200};
 		for (size_t j = 0; j < k.len; j++)
 			k.b[j] = (uint8_t)rand_r(&seed);
-		put16(k.b + 12, i % 16 ? 0x0800 : (uint32_t)rand_r(&seed) & 0xffff);
+		put16(k.b + 12, i % 16 ? ETHERTYPE : (uint32_t)rand_r(&seed) & 0xffff);
 		if (i % 4)
-			k.b[ETH] = 0x45;
-		if (i % 8 > 4 && k.len > ETH + 20)
-			k.b[ETH + 9] = (const uint8_t[]){1, 6, 17}[i % 3];
+			k.b[ETH] = FIRST_BYTE;
+		if (i % 8 > 4 && k.len > ETH + IPH)
+			k.b[ETH + PROTO_AT] = (const uint8_t[]){ICMP_PROTO, 6, 17}[i % 3];
 		/* neither a service nor a pod address */
-		if (k.len > ETH + 16)
-			k.b[ETH + 16] = 8;
+		k.b[ETH + ADDR_AT + ADDR_N] = 8;
 		struct packet before = k;
 		int v = run_on(i & 1 ? HOOK_NIC_IN : HOOK_HOST, node.uplink, &k);
 		assert_int_equal(v, V_PASS);
@@ -885,8 +888,8 @@ static struct xb_gc sweep(void)
 /* Makes every entry of a table as old as n ticks. */
 static void grow_old(enum map_id id, uint32_t n)
 {
-	struct xb4_tuple key, *prev = NULL;
-	struct xb4_ct e;
+	struct FAM_STRUCT(tuple) key, *prev = NULL;
+	struct FAM_STRUCT(ct) e;
 	for (; bpf_map_get_next_key(maps_fd(node.m, id), prev, &key) == 0; prev = &key) {
 		bpf_map_lookup_elem(maps_fd(node.m, id), &key, &e);
 		e.last -= n;
@@ -910,33 +913,33 @@ static void sweeps(void **state)
 	svc_put(1, VIP, 80, IPPROTO_TCP, FE_CLUSTER, 0, remote, 1);
 	gc = sweep();
 	assert_int_equal(gc.stale, 2);
-	assert_int_equal(entries(MAP_ct4), 2);
-	assert_int_equal(entries(MAP_ctn4), 0);
+	assert_int_equal(entries(FAM_MAP(ct)), 2);
+	assert_int_equal(entries(FAM_MAP(ctn)), 0);
 	k = udp(.src = POD_A, .sport = 40000, .dst = VIP, .dport = 53);
 	from_pod_a(&k);
 	assert_string_equal(packet_view(&k).dst, POD_R);
 	/* idle for longer than a datagram flow lives; a connection lives longer */
-	grow_old(MAP_ctn4, 100);
-	grow_old(MAP_ct4, 100);
+	grow_old(FAM_MAP(ctn), 100);
+	grow_old(FAM_MAP(ct), 100);
 	gc = sweep();
 	assert_int_equal(gc.expired, 2);
-	assert_int_equal(entries(MAP_ct4), 2);
+	assert_int_equal(entries(FAM_MAP(ct)), 2);
 	/* a packet in one direction keeps both */
-	grow_old(MAP_ct4, 79000);
+	grow_old(FAM_MAP(ct), 79000);
 	k = tcp(.src = POD_B, .sport = 8080, .dst = POD_A, .dport = 40000, .tcp_flags = F_ACK);
 	from_pod_b(&k);
-	struct xb4_tuple key = {.sport = 40000, .dport = 80, .proto = IPPROTO_TCP};
-	struct xb4_ct e;
-	inet_pton(AF_INET, POD_A, key.saddr);
-	inet_pton(AF_INET, VIP, key.daddr);
-	assert_int_equal(bpf_map_lookup_elem(maps_fd(node.m, MAP_ct4), &key, &e), 0);
+	struct FAM_STRUCT(tuple) key = {.sport = 40000, .dport = 80, .proto = IPPROTO_TCP};
+	struct FAM_STRUCT(ct) e;
+	addr_put(key.saddr, POD_A);
+	addr_put(key.daddr, VIP);
+	assert_int_equal(bpf_map_lookup_elem(maps_fd(node.m, FAM_MAP(ct)), &key, &e), 0);
 	e.last -= 5000;
-	bpf_map_update_elem(maps_fd(node.m, MAP_ct4), &key, &e, BPF_EXIST);
+	bpf_map_update_elem(maps_fd(node.m, FAM_MAP(ct)), &key, &e, BPF_EXIST);
 	assert_int_equal(sweep().expired, 0);
-	grow_old(MAP_ct4, 90000);
+	grow_old(FAM_MAP(ct), 90000);
 	gc = sweep();
 	assert_int_equal(gc.expired, 2);
-	assert_int_equal(entries(MAP_ct4), 0);
+	assert_int_equal(entries(FAM_MAP(ct)), 0);
 }
 
 static void drops_are_counted(void **state)
@@ -965,7 +968,7 @@ static void least_connections(void **state)
 		struct packet k = tcp(.src = POD_A, .sport = (uint16_t)(2000 + i), .dst = VIP,
 			.dport = 80, .tcp_flags = F_SYN);
 		assert_int_equal(from_pod_a(&k), V_REDIRECT);
-		seen[k.b[ETH + 19] - 1]++;
+		seen[k.b[DST_LOW] - 1]++;
 	}
 	/* the loaded one only when both looks fell on it: a quarter */
 	assert_in_range(seen[0], 15, 90);

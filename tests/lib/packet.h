@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * IPv4 packets for tests: built and checked with full checksums, never incrementally. */
+ * Packets for tests: built and checked with full checksums, never incrementally. With FAMILY 6 they
+ * are IPv6, and every address a.b.c.d that a test names stands for fd00::a.b.c.d. */
 #ifndef XEBEC_TEST_PACKET_H
 #define XEBEC_TEST_PACKET_H
 
@@ -9,11 +10,46 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifndef FAMILY
+#define FAMILY 4
+#endif
+
 #define ETH   14
 #define F_FIN 1
 #define F_SYN 2
 #define F_RST 4
 #define F_ACK 16
+
+/* What differs between the families: headers, ICMP's numbers, the step of header options. */
+#if FAMILY == 4
+#define IPH	       20
+#define ADDR_AT	       12 /* of the source in the header */
+#define ADDR_N	       4
+#define ETHERTYPE      0x0800
+#define FIRST_BYTE     0x45
+#define PROTO_AT       9
+#define ICMP_PROTO     IPPROTO_ICMP
+#define OPTION_STEP    4
+#define ICMP_UNREACH   3, 3
+#define ICMP_NARROW    3, 4
+#define ICMP_HOPS      11, 0
+#define ICMP_ECHO_TYPE 8
+#else
+#define IPH	       40
+#define ADDR_AT	       8
+#define ADDR_N	       16
+#define ETHERTYPE      0x86dd
+#define FIRST_BYTE     0x60
+#define PROTO_AT       6
+#define ICMP_PROTO     IPPROTO_ICMPV6
+#define OPTION_STEP    8
+#define ICMP_UNREACH   1, 4
+#define ICMP_NARROW    2, 0
+#define ICMP_HOPS      3, 0
+#define ICMP_ECHO_TYPE 128
+#endif
+#define DST_LOW	    (ETH + ADDR_AT + 2 * ADDR_N - 1) /* the last byte of the destination */
+#define FRAG_HEADER 8				     /* IPv6 only */
 
 struct packet {
 	uint8_t b[4096];
@@ -33,7 +69,7 @@ struct packet_spec {
 
 /* What a packet says, host order. */
 struct packet_view {
-	char src[16], dst[16];
+	char src[46], dst[46];
 	uint16_t sport, dport, frag;
 	uint8_t proto, tcp_flags, ttl, icmp_type, icmp_code;
 	uint32_t seq, ack;
@@ -78,9 +114,21 @@ static inline uint32_t get32(const uint8_t *p)
 	return (uint32_t)get16(p) << 16 | get16(p + 2);
 }
 
+/* The address that a test means: of this family. */
+static inline void addr_put(uint8_t *to, const char *text)
+{
+	memset(to, 0, ADDR_N);
+	if (FAMILY == 6)
+		to[0] = 0xfd;
+	if (FAMILY == 6 && strcmp(text, "127.0.0.1") == 0)
+		inet_pton(AF_INET6, "::1", to);
+	else
+		inet_pton(AF_INET, text, to + ADDR_N - 4);
+}
+
 static inline uint32_t pseudo_sum(const uint8_t *ip, uint8_t proto, size_t l4len)
 {
-	return csum_bytes(ip + 12, 8, 0) + proto + (uint32_t)l4len;
+	return csum_bytes(ip + ADDR_AT, 2 * ADDR_N, 0) + proto + (uint32_t)l4len;
 }
 
 static inline size_t packet_l4(uint8_t *p, const struct packet_spec *s)
@@ -97,7 +145,7 @@ static inline size_t packet_l4(uint8_t *p, const struct packet_spec *s)
 	} else if (s->proto == IPPROTO_UDP) {
 		put16(p + 4, (uint32_t)(8 + s->payload));
 	} else { /* ICMP echo */
-		p[0] = 8, p[1] = 0, p[2] = 0, p[3] = 0;
+		p[0] = ICMP_ECHO_TYPE, p[1] = 0, p[2] = 0, p[3] = 0;
 	}
 	for (size_t i = 0; i < s->payload; i++)
 		p[n + i] = (uint8_t)(i * 7 + 1);
@@ -113,9 +161,21 @@ static inline void packet_l4_csum(uint8_t *ip, uint8_t *l4, size_t n, uint8_t pr
 	put16(l4 + off, c ? c : 0xffff);
 }
 
+static inline uint8_t family_proto(uint8_t proto)
+{
+	return proto == IPPROTO_ICMP ? ICMP_PROTO : proto;
+}
+
+#if FAMILY == 4
+/* From the IP header to the next one. */
+static inline size_t headers_len(const struct packet_spec *s)
+{
+	return 20 + s->options;
+}
+
 static inline void ip_build(uint8_t *ip, const struct packet_spec *s, size_t l4len)
 {
-	size_t ihl = 20 + s->options;
+	size_t ihl = headers_len(s);
 	memset(ip, 0, ihl);
 	ip[0] = (uint8_t)(0x40 | ihl / 4);
 	put16(ip + 2, (uint32_t)(ihl + l4len));
@@ -123,25 +183,62 @@ static inline void ip_build(uint8_t *ip, const struct packet_spec *s, size_t l4l
 	put16(ip + 6, s->frag);
 	ip[8] = s->ttl ? s->ttl : 64;
 	ip[9] = s->proto;
-	inet_pton(AF_INET, s->src, ip + 12);
-	inet_pton(AF_INET, s->dst, ip + 16);
+	addr_put(ip + 12, s->src);
+	addr_put(ip + 16, s->dst);
 	memset(ip + 20, 1, s->options); /* NOPs */
 	put16(ip + 10, csum_end(csum_bytes(ip, ihl, 0)));
 }
+#else
+static inline bool has_frag_header(const struct packet_spec *s)
+{
+	return s->frag & 0x3fff;
+}
+
+static inline size_t headers_len(const struct packet_spec *s)
+{
+	return 40 + s->options + (has_frag_header(s) ? FRAG_HEADER : 0);
+}
+
+/* Options become one header of destination options, filled up. */
+static inline void ip_build(uint8_t *ip, const struct packet_spec *s, size_t l4len)
+{
+	uint8_t *next = ip + 6, *h = ip + 40;
+	memset(ip, 0, headers_len(s));
+	ip[0] = 0x60;
+	put16(ip + 4, (uint32_t)(headers_len(s) - 40 + l4len));
+	ip[7] = s->ttl ? s->ttl : 64;
+	addr_put(ip + 8, s->src);
+	addr_put(ip + 24, s->dst);
+	if (s->options) {
+		*next = IPPROTO_DSTOPTS;
+		next = h;
+		h[1] = (uint8_t)(s->options / 8 - 1);
+		h[2] = 1, h[3] = (uint8_t)(s->options - 4); /* PadN */
+		h += s->options;
+	}
+	if (has_frag_header(s)) {
+		*next = IPPROTO_FRAGMENT;
+		next = h;
+		put16(h + 2, (uint32_t)(s->frag & 0x1fff) << 3 | !!(s->frag & 0x2000));
+		put32(h + 4, s->id);
+	}
+	*next = family_proto(s->proto);
+}
+#endif
 
 static inline struct packet packet_build(struct packet_spec s)
 {
 	struct packet k = {0};
 	static const uint8_t macs[12] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2};
 	memcpy(k.b, macs, 12);
-	put16(k.b + 12, 0x0800);
-	uint8_t *ip = k.b + ETH, *l4 = ip + 20 + s.options;
+	put16(k.b + 12, ETHERTYPE);
+	uint8_t *ip = k.b + ETH, *l4 = ip + headers_len(&s);
 	size_t n = packet_l4(l4, &s);
 	ip_build(ip, &s, n);
-	packet_l4_csum(ip, l4, n, s.proto);
+	packet_l4_csum(ip, l4, n, family_proto(s.proto));
 	if (s.udp_no_csum)
 		put16(l4 + 6, 0);
-	k.len = ETH + 20 + s.options + n;
+	k.len = ETH + headers_len(&s) + n;
 	return k;
 }
 
@@ -149,16 +246,16 @@ static inline struct packet packet_build(struct packet_spec s)
 static inline struct packet packet_icmp_error(const char *src, const char *dst, uint8_t type,
 	uint8_t code, const struct packet *about, size_t n)
 {
-	size_t inner = (size_t)(about->b[ETH] & 15) * 4 + n;
+	size_t inner = (FAMILY == 4 ? (size_t)(about->b[ETH] & 15) * 4 : IPH) + n;
 	struct packet_spec s = {.src = src, .dst = dst, .proto = IPPROTO_ICMP};
 	struct packet k = {0};
 	memcpy(k.b, about->b, ETH);
-	uint8_t *ip = k.b + ETH, *icmp = ip + 20;
+	uint8_t *ip = k.b + ETH, *icmp = ip + IPH;
 	icmp[0] = type, icmp[1] = code;
 	memcpy(icmp + 8, about->b + ETH, inner);
 	ip_build(ip, &s, 8 + inner);
-	packet_l4_csum(ip, icmp, 8 + inner, IPPROTO_ICMP);
-	k.len = ETH + 20 + 8 + inner;
+	packet_l4_csum(ip, icmp, 8 + inner, ICMP_PROTO);
+	k.len = ETH + IPH + 8 + inner;
 	return k;
 }
 

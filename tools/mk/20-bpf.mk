@@ -42,7 +42,15 @@ $O/tests/bpf/test_%: tests/bpf/test_%.c $O/tests/bpf/harness.o $O/libdataplane.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -Itests/lib $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $O/tests/bpf/harness.o \
 		-Wl,--start-group $O/libdataplane.a $O/libclient.a $O/libbase.a -Wl,--end-group $(LDLIBS) -lcmocka
-$O/tests/bpf/harness.o: CPPFLAGS += -Itests/lib
+$O/tests/bpf/harness.o $O/tests/bpf/harness6.o: CPPFLAGS += -Itests/lib
+$O/tests/bpf/harness6.o: tests/bpf/harness.c | $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -DFAMILY=6 $(CFLAGS) -MMD -MP -c -o $@ $<
+# tests/bpf/test_*6.c are tests of IPv6.
+$O/tests/bpf/test_%6: tests/bpf/test_%6.c $O/tests/bpf/harness6.o $O/libdataplane.a $O/libclient.a $O/libbase.a | $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Itests/lib $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $O/tests/bpf/harness6.o \
+		-Wl,--start-group $O/libdataplane.a $O/libclient.a $O/libbase.a -Wl,--end-group $(LDLIBS) -lcmocka
 
 # Helpers of the network tests: tests/net/*.c, a program each.
 NET_TOOLS = $(patsubst %.c,$O/%,$(wildcard tests/net/*.c))
