@@ -9,47 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
-
-#ifndef FAMILY
-#define FAMILY 4
-#endif
-
-#define ETH   14
-#define F_FIN 1
-#define F_SYN 2
-#define F_RST 4
-#define F_ACK 16
-
-/* What differs between the families: headers, ICMP's numbers, the step of header options. */
-#if FAMILY == 4
-#define IPH	       20
-#define ADDR_AT	       12 /* of the source in the header */
-#define ADDR_N	       4
-#define ETHERTYPE      0x0800
-#define FIRST_BYTE     0x45
-#define PROTO_AT       9
-#define ICMP_PROTO     IPPROTO_ICMP
-#define OPTION_STEP    4
-#define ICMP_UNREACH   3, 3
-#define ICMP_NARROW    3, 4
-#define ICMP_HOPS      11, 0
-#define ICMP_ECHO_TYPE 8
-#else
-#define IPH	       40
-#define ADDR_AT	       8
-#define ADDR_N	       16
-#define ETHERTYPE      0x86dd
-#define FIRST_BYTE     0x60
-#define PROTO_AT       6
-#define ICMP_PROTO     IPPROTO_ICMPV6
-#define OPTION_STEP    8
-#define ICMP_UNREACH   1, 4
-#define ICMP_NARROW    2, 0
-#define ICMP_HOPS      3, 0
-#define ICMP_ECHO_TYPE 128
-#endif
-#define DST_LOW	    (ETH + ADDR_AT + 2 * ADDR_N - 1) /* the last byte of the destination */
-#define FRAG_HEADER 8				     /* IPv6 only */
+#include "packet_bytes.h"
+#include "packet_family.h"
 
 struct packet {
 	uint8_t b[4096];
@@ -75,44 +36,6 @@ struct packet_view {
 	uint32_t seq, ack;
 	size_t ihl, l4, ip_len;
 };
-
-static inline uint32_t csum_bytes(const uint8_t *p, size_t n, uint32_t sum)
-{
-	for (size_t i = 0; i + 1 < n; i += 2)
-		sum += (uint32_t)(p[i] << 8 | p[i + 1]);
-	if (n & 1)
-		sum += (uint32_t)p[n - 1] << 8;
-	return sum;
-}
-
-static inline uint16_t csum_end(uint32_t sum)
-{
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~sum;
-}
-
-static inline void put16(uint8_t *p, uint32_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
-}
-
-static inline void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v & 0xffff);
-}
-
-static inline uint16_t get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static inline uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
 
 /* The address that a test means: of this family. */
 static inline void addr_put(uint8_t *to, const char *text)
