@@ -154,3 +154,42 @@ void attach_pod_release(struct maps *m, const char *name)
 	attach_release(m, name, HOOK_POD);
 	attach_release(m, name, HOOK_TO_POD);
 }
+
+/* The pod's addresses: one or two. */
+static size_t link_addresses(const struct podlink *l, struct ip out[2])
+{
+	static const struct in6_addr none;
+	size_t n = 1;
+	out[0] = (struct ip){.family = 4};
+	memcpy(out[0].b, &l->addr, 4);
+	if (memcmp(&l->addr6, &none, sizeof none) != 0) {
+		out[n] = (struct ip){.family = 6};
+		memcpy(out[n++].b, &l->addr6, 16);
+	}
+	return n;
+}
+
+int attach_podlink(struct maps *m, const struct podlink *l, struct err *e)
+{
+	struct ep_info ep = {.ifindex = (uint32_t)l->host_ifindex};
+	struct ip ips[2];
+	size_t n = link_addresses(l, ips);
+	memcpy(ep.mac, l->pod_mac, 6);
+	memcpy(ep.host_mac, l->host_mac, 6);
+	int r = attach_pod(m, l->host_ifindex, l->host_name, e);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		ep.ip = ips[i];
+		if ((r = ep_set(m, &ep)) < 0)
+			(void)err_set(e, r, NULL, "add the pod to map ep%u: %s", ips[i].family,
+				strerror(-r));
+	}
+	return r;
+}
+
+void attach_podlink_release(struct maps *m, const struct podlink *l)
+{
+	struct ip ips[2];
+	for (size_t n = link_addresses(l, ips); n;)
+		(void)ep_del(m, &ips[--n]);
+	attach_pod_release(m, l->host_name);
+}

@@ -5,6 +5,7 @@
 #define XEBEC_DATAPLANE_ATTACH_H
 
 #include "maps.h"
+#include "podlink.h"
 
 /* Puts the hook's program on ifindex (HOOK_POD, HOOK_NIC_IN, HOOK_VX: ingress; the others: egress).
  * name is the interface's name, unique on the node. Attaching again, also by another process, swaps
@@ -19,5 +20,9 @@ int attach_update_all(struct maps *m, struct err *e);
 /* Both hooks of a pod's veth. */
 int attach_pod(struct maps *m, int ifindex, const char *name, struct err *e);
 void attach_pod_release(struct maps *m, const char *name);
+
+/* The same with the rows of the pod's addresses in ep4, ep6. */
+int attach_podlink(struct maps *m, const struct podlink *l, struct err *e);
+void attach_podlink_release(struct maps *m, const struct podlink *l);
 
 #endif

@@ -90,27 +90,13 @@ static void result_write(const struct cni_req *q, const struct podlink *l, struc
 
 static int maps_add(struct cni *c, const struct podlink *l, struct err *e)
 {
-	struct ep_info ep = {.ifindex = (uint32_t)l->host_ifindex};
-	if (!c->maps)
-		return 0;
-	ep.ip.family = 4;
-	memcpy(ep.ip.b, &l->addr, 4);
-	memcpy(ep.mac, l->pod_mac, 6);
-	memcpy(ep.host_mac, l->host_mac, 6);
-	int r = attach_pod(c->maps, l->host_ifindex, l->host_name, e);
-	if (r == 0 && (r = ep_set(c->maps, &ep)) < 0)
-		(void)err_set(e, r, NULL, "add the pod to map ep4");
-	return r;
+	return c->maps ? attach_podlink(c->maps, l, e) : 0;
 }
 
 static void maps_remove(struct cni *c, const struct podlink *l)
 {
-	struct ip ip = {.family = 4};
-	if (!c->maps)
-		return;
-	memcpy(ip.b, &l->addr, 4);
-	(void)ep_del(c->maps, &ip);
-	attach_pod_release(c->maps, l->host_name);
+	if (c->maps)
+		attach_podlink_release(c->maps, l);
 }
 
 static int undo(struct cni *c, const char *container, const char *ifname)

@@ -6,34 +6,38 @@
  *   allowed (accept_local), so node ports of the node's own addresses work too (tc_host on lo). */
 #include "host.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 #include "attach.h"
 
-static uint32_t mask4(unsigned prefix)
+static void range_fill(const struct cidr *c, void *net, void *mask)
 {
-	return prefix ? htonl(~0u << (32 - prefix)) : 0;
+	unsigned n = ip_len(&c->net);
+	uint8_t *m = mask;
+	if (!c->net.family)
+		return;
+	memcpy(net, c->net.b, n);
+	for (unsigned i = 0; i < c->prefix && i < 8 * n; i++)
+		m[i / 8] |= (uint8_t)(0x80 >> i % 8);
 }
 
 static int cfg_from(
 	const struct host_config *c, const struct hostnet *net, struct xb_cfg *cfg, struct err *e)
 {
-	uint8_t svc[4], pods[4];
-	unsigned svc_bits, pod_bits;
-	if (cidr_parse(c->service_cidr, svc, &svc_bits))
+	struct cidr_pair svc, pods;
+	if (cidr_pair_parse(c->service_cidr, &svc))
 		return err_set(e, EINVAL, "Invalid", "service CIDR '%s'", c->service_cidr);
-	if (cidr_parse(c->cluster_cidr, pods, &pod_bits))
+	if (cidr_pair_parse(c->cluster_cidr, &pods))
 		return err_set(e, EINVAL, "Invalid", "cluster CIDR '%s'", c->cluster_cidr);
 	memcpy(&cfg->node_ip4, net->node_ip, 4);
-	memcpy(&cfg->svc_net4, svc, 4);
-	memcpy(&cfg->pod_net4, pods, 4);
-	cfg->svc_mask4 = mask4(svc_bits);
-	cfg->pod_mask4 = mask4(pod_bits);
-	cfg->svc_net4 &= cfg->svc_mask4;
-	cfg->pod_net4 &= cfg->pod_mask4;
+	memcpy(cfg->node_ip6, net->node_ip6, 16);
+	range_fill(&svc.v4, &cfg->svc_net4, &cfg->svc_mask4);
+	range_fill(&pods.v4, &cfg->pod_net4, &cfg->pod_mask4);
+	range_fill(&svc.v6, cfg->svc_net6, cfg->svc_mask6);
+	range_fill(&pods.v6, cfg->pod_net6, cfg->pod_mask6);
 	cfg->host_if = (uint32_t)net->host_if;
-	cfg->opts = (c->foreign_pods ? OPT_FOREIGN_PODS : 0) | (c->masquerade ? OPT_MASQ : 0);
+	cfg->opts = (c->foreign_pods ? OPT_FOREIGN_PODS : 0) | (c->masquerade ? OPT_MASQ : 0) |
+		    (net->has6 ? OPT_V6 : 0);
 	memcpy(cfg->host_mac, net->host_mac, sizeof cfg->host_mac);
 	cfg->vx_if = (uint32_t)net->vx_if;
 	cfg->vx_mtu = net->vx_mtu;

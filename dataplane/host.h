@@ -9,11 +9,11 @@
 #include "peers.h"
 
 struct host_config {
-	const char *pin_dir;	  /* "/sys/fs/bpf/xebec/<node>" */
-	const char *node_ip;	  /* dotted IPv4; must be on an interface: that one is the uplink */
-	const char *service_cidr; /* "10.96.0.0/16" */
-	const char *cluster_cidr; /* "10.244.0.0/16" */
-	bool foreign_pods;	  /* another plugin connects them (see hostwatch.h) */
+	const char *pin_dir; /* "/sys/fs/bpf/xebec/<node>" */
+	/* Of one family or both, "10.96.0.0/16,fd00:96::/112". */
+	const char *node_ip; /* must be on an interface: that one is the uplink */
+	const char *service_cidr, *cluster_cidr;
+	bool foreign_pods; /* another plugin connects them (see hostwatch.h) */
 	enum routing routing;
 	bool masquerade;	 /* pods go outside under node_ip */
 	uint32_t max[MAP_COUNT]; /* map sizes, 0 = default */

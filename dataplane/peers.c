@@ -53,6 +53,10 @@ int vxlan_setup(struct hostnet *net, enum routing how, struct err *e)
 	struct nl_link l;
 	if (how == ROUTING_NONE)
 		return 0;
+	if (!net->has4) /* what VXLAN is sent in is IPv4 */
+		return how == ROUTING_VXLAN ? err_set(e, EINVAL, NULL,
+						      "routing vxlan needs an IPv4 node address")
+					    : 0;
 	int r = nl_open(-1, &n);
 	if (r == 0)
 		r = device_open(n, net, &l);

@@ -11,6 +11,7 @@
 #include "xebec/base/netlink.h"
 
 static const uint8_t gateway[4] = {169, 254, 1, 1};
+static const uint8_t gateway6[16] = {0xfe, 0x80, [12] = 169, 254, 1, 1};
 
 void podlink_plan(struct podlink *l, const char *container, struct in_addr addr)
 {
@@ -27,41 +28,74 @@ void podlink_plan(struct podlink *l, const char *container, struct in_addr addr)
 	memcpy(l->host_mac + 2, &addr.s_addr, 4);
 }
 
+static bool has_v6(const struct podlink *l)
+{
+	static const struct in6_addr none;
+	return memcmp(&l->addr6, &none, sizeof none) != 0;
+}
+
+/* The pod's address, and everything else by the gateway. */
+static int pod_family(struct nl *n, int ifindex, int family, const void *addr, const uint8_t *gw,
+	const uint8_t *mac)
+{
+	unsigned len = family == AF_INET6 ? 16 : 4;
+	struct nl_route to_gw = {.family = family, .prefix = 8 * len, .oif = ifindex};
+	struct nl_route all = {.family = family, .has_gw = true, .oif = ifindex, .onlink = true};
+	memcpy(to_gw.dst, gw, len);
+	memcpy(all.gw, gw, len);
+	int r = nl_addr_add(n, ifindex, family, addr, 8 * len);
+	r = r < 0 ? r : nl_link_up(n, ifindex); /* neighbours and routes need it up */
+	r = r < 0 ? r : nl_neigh_set(n, ifindex, family, gw, mac);
+	r = r < 0 ? r : nl_route_replace(n, &to_gw);
+	return r < 0 ? r : nl_route_replace(n, &all);
+}
+
+/* Runtimes and distributions differ in what a new namespace allows. */
+static int v6_allow(void *arg)
+{
+	char path[80];
+	(void)snprintf(
+		path, sizeof path, "/proc/sys/net/ipv6/conf/%s/disable_ipv6", (const char *)arg);
+	AUTO_CLOSE int fd = open(path, O_WRONLY | O_CLOEXEC);
+	return fd < 0 || write(fd, "0", 1) < 0 ? -errno : 0;
+}
+
 static int pod_side(const struct podlink *l, int netns, const char *ifname)
 {
 	AUTO(cleanup_nl) struct nl *n = NULL;
 	struct nl_link eth, lo;
+	char name[IFNAMSIZ];
 	int r = nl_open(netns, &n);
 	if (r < 0 || (r = nl_link_get(n, ifname, &eth)) < 0)
 		return r;
-	struct nl_route gw = {.family = AF_INET, .prefix = 32, .oif = eth.ifindex};
-	struct nl_route all = {
-		.family = AF_INET, .has_gw = true, .oif = eth.ifindex, .onlink = true};
-	memcpy(gw.dst, gateway, 4);
-	memcpy(all.gw, gateway, 4);
+	(void)snprintf(name, sizeof name, "%s", ifname);
 	if (nl_link_get(n, "lo", &lo) == 0)
 		(void)nl_link_up(n, lo.ifindex);
-	if ((r = nl_addr_add(n, eth.ifindex, AF_INET, &l->addr, 32)) < 0 ||
-		(r = nl_link_up(n, eth.ifindex)) < 0 ||
-		(r = nl_neigh_set(n, eth.ifindex, AF_INET, gateway, l->host_mac)) < 0 ||
-		(r = nl_route_replace(n, &gw)) < 0)
+	r = pod_family(n, eth.ifindex, AF_INET, &l->addr, gateway, l->host_mac);
+	if (r < 0 || !has_v6(l))
 		return r;
-	return nl_route_replace(n, &all);
+	r = netns_call(netns, v6_allow, name);
+	return r < 0 ? r : pod_family(n, eth.ifindex, AF_INET6, &l->addr6, gateway6, l->host_mac);
+}
+
+static int host_family(struct nl *n, const struct podlink *l, int family, const void *addr)
+{
+	unsigned len = family == AF_INET6 ? 16 : 4;
+	struct nl_route to = {.family = family, .prefix = 8 * len, .oif = l->host_ifindex};
+	memcpy(to.dst, addr, len);
+	int r = nl_neigh_set(n, l->host_ifindex, family, addr, l->pod_mac);
+	return r < 0 ? r : nl_route_replace(n, &to);
 }
 
 static int host_side(struct podlink *l, struct nl *n)
 {
 	struct nl_link link;
-	struct nl_route to = {.family = AF_INET, .prefix = 32};
 	int r = nl_link_get(n, l->host_name, &link);
-	if (r < 0)
+	if (r < 0 || (r = nl_link_up(n, link.ifindex)) < 0)
 		return r;
-	l->host_ifindex = to.oif = link.ifindex;
-	memcpy(to.dst, &l->addr, 4);
-	if ((r = nl_link_up(n, link.ifindex)) < 0 ||
-		(r = nl_neigh_set(n, link.ifindex, AF_INET, &l->addr, l->pod_mac)) < 0)
-		return r;
-	return nl_route_replace(n, &to);
+	l->host_ifindex = link.ifindex;
+	r = host_family(n, l, AF_INET, &l->addr);
+	return r < 0 || !has_v6(l) ? r : host_family(n, l, AF_INET6, &l->addr6);
 }
 
 int podlink_make(struct podlink *l, const char *netns_path, const char *pod_ifname, unsigned mtu,

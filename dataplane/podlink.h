@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A pod's network link: a veth pair, eth0 in the pod with a /32 address and a default route through
- * a link-local gateway that only exists as a permanent neighbour entry; on the node a /32 route and
- * a permanent neighbour. No bridge, no ARP. */
+ * A pod's network link: a veth pair, eth0 in the pod with a /32 and a /128 address and a default
+ * route through a link-local gateway that only exists as a permanent neighbour entry; on the node a
+ * /32 route and a permanent neighbour. No bridge, no ARP. */
 #ifndef XEBEC_DATAPLANE_PODLINK_H
 #define XEBEC_DATAPLANE_PODLINK_H
 
@@ -15,6 +15,7 @@ struct podlink {
 	int host_ifindex;
 	uint8_t host_mac[6], pod_mac[6];
 	struct in_addr addr;
+	struct in6_addr addr6; /* all zero = none; set it after podlink_plan */
 };
 
 /* Derives the names and MAC addresses, which depend on the container and the address only. */

@@ -44,6 +44,38 @@ int ip_cidr_parse(struct str s, struct ip *ret, unsigned *ret_prefix)
 	return 0;
 }
 
+int cidr_pair_parse(const char *list, struct cidr_pair *ret)
+{
+	struct str rest = str_of(list);
+	*ret = (struct cidr_pair){0};
+	do {
+		struct cidr c;
+		if (ip_cidr_parse(str_cut(&rest, ','), &c.net, &c.prefix))
+			return -EINVAL;
+		struct cidr *to = c.net.family == 6 ? &ret->v6 : &ret->v4;
+		if (to->net.family)
+			return -EINVAL;
+		*to = c;
+	} while (rest.n);
+	return 0;
+}
+
+int ip_pair_parse(const char *list, struct ip_pair *ret)
+{
+	struct str rest = str_of(list);
+	*ret = (struct ip_pair){0};
+	do {
+		struct ip ip;
+		if (ip_parse(str_cut(&rest, ','), &ip))
+			return -EINVAL;
+		struct ip *to = ip.family == 6 ? &ret->v6 : &ret->v4;
+		if (to->family)
+			return -EINVAL;
+		*to = ip;
+	} while (rest.n);
+	return 0;
+}
+
 static uint8_t proto_of(struct jv v)
 {
 	if (jv_is_str(v, "UDP"))

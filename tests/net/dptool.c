@@ -30,18 +30,16 @@ static int do_pod(struct maps *m, char **a)
 {
 	struct err e = {0};
 	struct podlink l;
-	struct in_addr ip;
-	struct ep_info ep = {0};
-	inet_pton(AF_INET, a[2], &ip);
-	podlink_plan(&l, a[0], ip);
-	if (podlink_make(&l, a[1], "eth0", 0, &e) || attach_pod(m, l.host_ifindex, l.host_name, &e))
+	struct ip_pair ip;
+	struct in_addr v4;
+	if (ip_pair_parse(a[2], &ip))
+		return 2;
+	memcpy(&v4, ip.v4.b, 4);
+	podlink_plan(&l, a[0], v4);
+	memcpy(&l.addr6, ip.v6.b, 16);
+	if (podlink_make(&l, a[1], "eth0", 0, &e) || attach_podlink(m, &l, &e))
 		return fail(&e);
-	ep.ip.family = 4;
-	memcpy(ep.ip.b, &ip, 4);
-	memcpy(ep.mac, l.pod_mac, 6);
-	memcpy(ep.host_mac, l.host_mac, 6);
-	ep.ifindex = (uint32_t)l.host_ifindex;
-	return ep_set(m, &ep) ? 1 : 0;
+	return 0;
 }
 
 static int set_one(struct programmer *p, const char *node, struct jv v)

@@ -1,14 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network namespaces for tests: nodes, pods and a client on one bridge, with no way out. Workers are
 processes inside a namespace that serve or make connections on command."""
-import atexit, json, os, shutil, subprocess, sys, tempfile
+import atexit, ipaddress, json, os, re, shutil, subprocess, sys, tempfile
 from kubeproxy import ruleset
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 TOOL = os.path.join(ROOT, "build/release/tests/net/dptool")
 XEBEC = os.path.join(ROOT, "build/release/xebec")
-SVC, PODS = "10.96.0.0/16", "10.244.0.0/16"
+# FAMILY=6: nodes and pods have both families, and every address a.b.c.d of a test stands for fd00::a.b.c.d.
+V6 = os.environ.get("FAMILY") == "6"
+HAIRPIN6 = "fdeb:ec00::1"
+
+
+def both(text):
+    """An address or network, with its counterpart when both families are there."""
+    return f"{text},{six(text)}" if V6 else text
+
+
+def six(text):
+    """The IPv6 addresses and networks that a text means."""
+    def one(m):
+        return f"fd00::{m[1]}" + (f"/{int(m[2]) + 96}" if m[2] else "")
+    return re.sub(r"\b(\d+\.\d+\.\d+\.\d+)(?:/(\d+))?", one, text)
+
+
+def four(text):
+    """The names that a test has for the IPv6 addresses in a text."""
+    def one(m):
+        return str(ipaddress.IPv4Address(int(ipaddress.IPv6Address(m[1])) & 0xffffffff))
+    return re.sub(r"\[?(fd00::[0-9a-f:]*[0-9a-f])\]?", one, text).replace(HAIRPIN6, "169.254.42.1").replace("/v6\"", '"')
+
+
+def nodad(addr):
+    return ("nodad",) if ":" in addr else ()
+
+
+def meant(text):
+    return six(text) if V6 else text
+
+
+def named(text):
+    return four(text) if V6 else text
+
+
+SVC, PODS = both("10.96.0.0/16"), both("10.244.0.0/16")
 
 
 def sh(*cmd):
@@ -39,14 +75,16 @@ class Worker:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def send(self, op, **kw):
-        self.p.stdin.write(json.dumps(dict(op=op, **kw)) + "\n")
+        if op == "serve" and V6:
+            kw.setdefault("addr", "::")
+        self.p.stdin.write(meant(json.dumps(dict(op=op, **kw))) + "\n")
         self.p.stdin.flush()
 
     def result(self):
         line = self.p.stdout.readline()
         if not line:
             raise RuntimeError("worker died")
-        return json.loads(line)
+        return json.loads(named(line))
 
     def call(self, op, **kw):
         self.send(op, **kw)
@@ -70,7 +108,8 @@ class Lab:
         self.net("172.31.99")
 
     def net(self, prefix):
-        self.on(self.br, "ip", "addr", "replace", f"{prefix}.1/24", "dev", "br0")
+        for a in both(f"{prefix}.1/24").split(","):
+            self.on(self.br, "ip", "addr", "replace", a, "dev", "br0", *nodad(a))
 
     def space(self, name):
         ns = f"{self.tag}{name}"
@@ -78,6 +117,9 @@ class Lab:
         self.spaces.append(ns)
         self.on(ns, "ip", "link", "set", "lo", "up")
         return ns
+
+    def route(self, ns, net, via):
+        self.on(ns, "ip", "route", "add", meant(net), "via", meant(via))
 
     def on(self, ns, *cmd):
         sh("nsenter", f"--net=/run/netns/{ns}", *cmd)
@@ -94,9 +136,11 @@ class Lab:
         port = f"p{ns[-6:]}"
         self.on(self.br, "ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", ns)
         self.on(self.br, "ip", "link", "set", port, "master", "br0", "up")
-        self.on(ns, "ip", "addr", "add", f"{ip}/24", "dev", "eth0")
+        for a in both(f"{ip}/24").split(","):
+            self.on(ns, "ip", "addr", "add", a, "dev", "eth0", *nodad(a))
         self.on(ns, "ip", "link", "set", "eth0", "up")
-        self.on(ns, "ip", "route", "add", "default", "via", ip.rsplit(".", 1)[0] + ".1")
+        for a in both(ip.rsplit(".", 1)[0] + ".1").split(","):
+            self.on(ns, "ip", "route", "add", "default", "via", a)
 
     def node(self, name, ip):
         ns = self.space(name)
@@ -116,23 +160,23 @@ class Lab:
     def tool(self, node, op, *args):
         ns, ip = self.nodes[node]
         env = ["env", f"XEBEC_CGROUP={self.cgroup}"] if self.cgroup else []
-        self.on(ns, *env, TOOL, op, os.path.join(self.bpffs, node), ip, SVC, PODS, *args)
+        self.on(ns, *env, TOOL, op, os.path.join(self.bpffs, node), both(ip), SVC, PODS, *args)
 
     def pod(self, node, name, ip):
         ns = self.space(name)
-        self.tool(node, "pod", name, f"/run/netns/{ns}", ip)
+        self.tool(node, "pod", name, f"/run/netns/{ns}", both(ip))
         self.workers[name] = Worker(ns)
 
     def services(self, objects):
         path = os.path.join(self.dir, "services.json")
         with open(path, "w") as f:
-            json.dump(objects, f, separators=(",", ":"))
+            f.write(meant(json.dumps(objects, separators=(",", ":"))))
         for n in self.nodes:
             self.tool(n, "set", n, path)
 
     def lb(self, what):
-        return json.loads(subprocess.run([XEBEC, "lb", what, "-o", "json", "--pin-root", self.bpffs],
-                                         capture_output=True, text=True, check=True).stdout)
+        return json.loads(named(subprocess.run([XEBEC, "lb", what, "-o", "json", "--pin-root", self.bpffs],
+                                               capture_output=True, text=True, check=True).stdout))
 
     def counters(self, node):
         """Drops and events by number (include/xebec/abi/drop.def, stat.h)."""

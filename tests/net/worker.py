@@ -29,12 +29,16 @@ def serve_udp(name, s):
         s.sendto(f"{name} {peer[0]} {len(data)}".encode() + b"y" * max(0, len(data) - 64), peer)
 
 
+def family_of(addr):
+    return socket.AF_INET6 if ":" in addr else socket.AF_INET
+
+
 def op_serve(name, port, addr="0.0.0.0"):
-    t = socket.socket()
+    t = socket.socket(family_of(addr))
     t.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     t.bind((addr, port))
     t.listen(512)
-    u = socket.socket(type=socket.SOCK_DGRAM)
+    u = socket.socket(family_of(addr), socket.SOCK_DGRAM)
     u.bind((addr, port))
     threading.Thread(target=serve_tcp, args=(name, t), daemon=True).start()
     threading.Thread(target=serve_udp, args=(name, u), daemon=True).start()
@@ -55,7 +59,7 @@ def one(kind, addr, port, size, timeout):
             c.settimeout(timeout)
             who, got = ask(c, size)
             return who[0], who[1], got
-    with socket.socket(type=socket.SOCK_DGRAM) as u:
+    with socket.socket(family_of(addr), socket.SOCK_DGRAM) as u:
         u.settimeout(timeout)
         u.connect((addr, port))
         u.send(b"z" * max(size, 1))
@@ -205,7 +209,7 @@ def op_peer(addr, port, kind="tcp", family=4, timeout=3):
 
 
 def op_udp_hold(key, addr, port):
-    u = socket.socket(type=socket.SOCK_DGRAM)
+    u = socket.socket(family_of(addr), socket.SOCK_DGRAM)
     u.settimeout(2)
     u.connect((addr, port))
     held[key] = u
