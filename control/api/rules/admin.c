@@ -2,6 +2,7 @@
  * Kinds for administrators: certificates, admission, flow control, scheduling, aggregation. */
 #include "api/rules/cells.h"
 #include "api/rules/registry.h"
+#include "api/rules/vtable.h"
 
 static void csr_signer(struct cells *c, struct jv obj)
 {
@@ -45,14 +46,14 @@ static void csr_condition(struct cells *c, struct jv obj)
 static const struct cell_rule csr_cells[] = {{"SignerName", csr_signer},
 	{"Requestor", csr_requestor}, {"RequestedDuration", csr_duration},
 	{"Condition", csr_condition}, {NULL, NULL}};
-const struct kind_rules csr_rules = {.cells = csr_cells};
+const struct kind_rules csr_rules = {.validate = validate_csr, .cells = csr_cells};
 
 static void webhook_count(struct cells *c, struct jv obj)
 {
 	cell_int(c, (int64_t)jv_len(jv_get(obj, "webhooks")));
 }
 static const struct cell_rule webhook_cells[] = {{"Webhooks", webhook_count}, {NULL, NULL}};
-const struct kind_rules webhook_rules = {.cells = webhook_cells};
+const struct kind_rules webhook_rules = {.validate = validate_webhooks, .cells = webhook_cells};
 
 static void policy_validations(struct cells *c, struct jv obj)
 {
@@ -76,7 +77,8 @@ static void policy_param(struct cells *c, struct jv obj)
 
 static const struct cell_rule admission_cells[] = {{"Validations", policy_validations},
 	{"Mutations", policy_mutations}, {"ParamKind", policy_param}, {NULL, NULL}};
-const struct kind_rules admission_policy_rules = {.cells = admission_cells};
+const struct kind_rules admission_policy_rules = {
+	.validate = validate_admission_policy, .cells = admission_cells};
 
 static void binding_param(struct cells *c, struct jv obj)
 {
@@ -92,7 +94,8 @@ static void binding_param(struct cells *c, struct jv obj)
 }
 static const struct cell_rule admission_binding_cells[] = {
 	{"ParamRef", binding_param}, {NULL, NULL}};
-const struct kind_rules admission_binding_rules = {.cells = admission_binding_cells};
+const struct kind_rules admission_binding_rules = {
+	.validate = validate_admission_binding, .cells = admission_binding_cells};
 
 /* --- flow control --- */
 
@@ -124,7 +127,7 @@ static void flow_dangling(struct cells *c, struct jv obj)
 static const struct cell_rule flow_cells[] = {{"PriorityLevel", flow_level},
 	{"MatchingPrecedence", flow_precedence}, {"DistinguisherMethod", flow_method},
 	{"MissingPL", flow_dangling}, {NULL, NULL}};
-const struct kind_rules flow_schema_rules = {.cells = flow_cells};
+const struct kind_rules flow_schema_rules = {.validate = validate_flow_schema, .cells = flow_cells};
 
 static void number_or_none(struct cells *c, struct jv v)
 {
@@ -157,7 +160,8 @@ static void level_limit(struct cells *c, struct jv obj)
 static const struct cell_rule level_cells[] = {{"NominalConcurrencyShares", level_shares},
 	{"Queues", level_queues}, {"HandSize", level_hand}, {"QueueLengthLimit", level_limit},
 	{NULL, NULL}};
-const struct kind_rules priority_level_rules = {.cells = level_cells};
+const struct kind_rules priority_level_rules = {
+	.validate = validate_priority_level, .cells = level_cells};
 
 /* --- others --- */
 
@@ -169,6 +173,11 @@ static void priority_class(const json_t *obj, const json_t *old, const char *sub
 	bool system = strncmp(name, "system-", 7) == 0;
 	(void)sub;
 	(void)v_enum(c, P_NAME(NULL, "preemptionPolicy"), jget(obj, "preemptionPolicy"), policies);
+	if (system && !old && strcmp(name, "system-node-critical") != 0 &&
+		strcmp(name, "system-cluster-critical") != 0)
+		v_forbidden(c, P_NAME(P_NAME(NULL, "metadata"), "name"),
+			"priority class names with 'system-' prefix are reserved for system use "
+			"only");
 	if (!system && json_integer_value(v) > 1000000000)
 		v_forbidden(c, P_NAME(NULL, "value"),
 			"maximum allowed value of a user defined priority is 1000000000");
@@ -199,7 +208,8 @@ static void revision_controller(struct cells *c, struct jv obj)
 }
 static const struct cell_rule revision_cells[] = {
 	{"Controller", revision_controller}, {NULL, NULL}};
-const struct kind_rules controller_revision_rules = {.cells = revision_cells};
+const struct kind_rules controller_revision_rules = {
+	.validate = validate_revision, .cells = revision_cells};
 
 static void api_service(struct cells *c, struct jv obj)
 {
@@ -225,4 +235,4 @@ static void api_available(struct cells *c, struct jv obj)
 }
 static const struct cell_rule api_cells[] = {
 	{"Service", api_service}, {"Available", api_available}, {NULL, NULL}};
-const struct kind_rules api_service_rules = {.cells = api_cells};
+const struct kind_rules api_service_rules = {.validate = validate_api_service, .cells = api_cells};

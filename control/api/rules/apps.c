@@ -85,21 +85,33 @@ static void check_rolling(struct causes *c, const struct fpath *p, const json_t 
 			"may not be 0 when `maxSurge` is 0");
 }
 
+static void check_daemon_rolling(struct causes *c, const struct fpath *p, const json_t *ru)
+{
+	int64_t down, surge;
+	down = int_or_percent(c, P_NAME(p, "maxUnavailable"), jget(ru, "maxUnavailable"), true);
+	surge = int_or_percent(c, P_NAME(p, "maxSurge"), jget(ru, "maxSurge"), true);
+	if (down == 0 && surge == 0)
+		v_required(c, P_NAME(p, "maxUnavailable"), "cannot be 0 when maxSurge is 0");
+	else if (down > 0 && surge > 0)
+		v_invalid(c, P_NAME(p, "maxSurge"), jget(ru, "maxSurge"),
+			"may not be set when maxUnavailable is non-zero");
+}
+
 /* kinds: the accepted types, RollingUpdate the one that may carry rollingUpdate. */
 static void check_strategy(struct causes *c, const struct fpath *p, const json_t *st,
-	const char *const *kinds, bool limits)
+	const char *const *kinds,
+	void (*rolling)(struct causes *c, const struct fpath *p, const json_t *ru))
 {
 	const json_t *ru = jget(st, "rollingUpdate");
 	const struct fpath *rp = P_NAME(p, "rollingUpdate");
-	if (!v_enum(c, P_NAME(p, "type"), jget(st, "type"), kinds))
+	/* an unknown type is reported at the strategy itself */
+	if (!v_enum(c, p, jget(st, "type"), kinds))
 		return;
 	if (strcmp(jstr(st, "type"), "RollingUpdate") == 0) {
-		if (limits && ru)
-			check_rolling(c, rp, ru);
-		else if (limits)
-			v_required(c, rp, "this should be defaulted and never be nil");
+		if (ru)
+			rolling(c, rp, ru);
 		else
-			(void)v_nonneg(c, P_NAME(rp, "partition"), jget(ru, "partition"));
+			v_required(c, rp, "this should be defaulted and never be nil");
 	} else if (ru) {
 		AUTO_BUF struct buf b = {0};
 		buf_addf(&b, "may not be specified when strategy `type` is '%s'", jstr(st, "type"));
@@ -122,7 +134,8 @@ static void deployment(const json_t *obj, const json_t *old, const char *sub, st
 		return;
 	check_counts(c, spec);
 	check_template(c, spec, "deployment");
-	check_strategy(c, P_NAME(&spec_path, "strategy"), jget(spec, "strategy"), kinds, true);
+	check_strategy(
+		c, P_NAME(&spec_path, "strategy"), jget(spec, "strategy"), kinds, check_rolling);
 	if (deadline && json_integer_value(deadline) >= 0 &&
 		json_integer_value(deadline) <= json_integer_value(jget(spec, "minReadySeconds")))
 		v_invalid(c, P_NAME(&spec_path, "progressDeadlineSeconds"), deadline,
@@ -148,8 +161,8 @@ static void daemon_set(const json_t *obj, const json_t *old, const char *sub, st
 		return;
 	check_counts(c, spec);
 	check_template(c, spec, "daemonset");
-	check_strategy(
-		c, P_NAME(&spec_path, "updateStrategy"), jget(spec, "updateStrategy"), kinds, true);
+	check_strategy(c, P_NAME(&spec_path, "updateStrategy"), jget(spec, "updateStrategy"), kinds,
+		check_daemon_rolling);
 	selector_fixed(c, spec, old);
 }
 
@@ -171,19 +184,52 @@ static void check_set_update(struct causes *c, const json_t *spec, const json_t 
 			"forbidden");
 }
 
+static void check_set_strategy(struct causes *c, const json_t *st)
+{
+	const struct fpath *p = P_NAME(&spec_path, "updateStrategy");
+	const struct fpath *rp = P_NAME(p, "rollingUpdate");
+	const json_t *ru = jget(st, "rollingUpdate");
+	const char *type = jstr(st, "type");
+	if (!*type) {
+		v_required(c, p, "");
+	} else if (strcmp(type, "OnDelete") == 0) {
+		if (ru)
+			v_invalid(c, rp, ru, "only allowed for updateStrategy 'RollingUpdate'");
+	} else if (strcmp(type, "RollingUpdate") == 0) {
+		(void)v_nonneg(c, P_NAME(rp, "partition"), jget(ru, "partition"));
+		if (jget(ru, "maxUnavailable") && int_or_percent(c, P_NAME(rp, "maxUnavailable"),
+							  jget(ru, "maxUnavailable"), true) == 0)
+			v_invalid(c, P_NAME(rp, "maxUnavailable"), jget(ru, "maxUnavailable"),
+				"cannot be 0");
+	} else {
+		v_invalid(c, p, st, "must be 'RollingUpdate' or 'OnDelete'");
+	}
+}
+
 static void stateful_set(const json_t *obj, const json_t *old, const char *sub, struct causes *c)
 {
-	static const char *const kinds[] = {"OnDelete", "RollingUpdate", NULL};
-	static const char *const policies[] = {"OrderedReady", "Parallel", NULL};
-	const json_t *spec = jget(obj, "spec");
+	static const char *const keep[] = {"Delete", "Retain", NULL};
+	static const char *const times[] = {"whenDeleted", "whenScaled"};
+	const json_t *spec = jget(obj, "spec"), *start = jget(jget(spec, "ordinals"), "start");
+	const json_t *policy = jget(spec, "podManagementPolicy");
+	const json_t *retain = jget(spec, "persistentVolumeClaimRetentionPolicy");
 	if (*sub)
 		return;
 	check_counts(c, spec);
 	check_template(c, spec, "statefulset");
-	(void)v_enum_required(c, P_NAME(&spec_path, "podManagementPolicy"),
-		jget(spec, "podManagementPolicy"), policies);
-	check_strategy(c, P_NAME(&spec_path, "updateStrategy"), jget(spec, "updateStrategy"), kinds,
-		false);
+	if (!jhas(spec, "podManagementPolicy"))
+		v_required(c, P_NAME(&spec_path, "podManagementPolicy"), "");
+	else if (strcmp(json_string_value(policy), "OrderedReady") != 0 &&
+		 strcmp(json_string_value(policy), "Parallel") != 0)
+		v_invalid(c, P_NAME(&spec_path, "podManagementPolicy"), policy,
+			"must be 'OrderedReady' or 'Parallel'");
+	check_set_strategy(c, jget(spec, "updateStrategy"));
+	(void)v_nonneg(c, P_NAME(P_NAME(&spec_path, "ordinals"), "start"), start);
+	for (size_t i = 0; i < ARRAY_LEN(times); i++)
+		(void)v_enum(c,
+			P_NAME(P_NAME(&spec_path, "persistentVolumeClaimRetentionPolicy"),
+				times[i]),
+			jget(retain, times[i]), keep);
 	if (old)
 		check_set_update(c, spec, jget(old, "spec"));
 }

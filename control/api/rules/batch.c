@@ -5,6 +5,7 @@
 #include "api/rules/cells.h"
 #include "api/rules/pod.h"
 #include "api/rules/registry.h"
+#include "api/rules/vtable.h"
 
 static void check_job_spec(struct causes *c, const struct fpath *p, const json_t *spec)
 {
@@ -23,6 +24,7 @@ static void check_job_spec(struct causes *c, const struct fpath *p, const json_t
 	if (jget(spec, "selector"))
 		v_label_selector(c, P_NAME(p, "selector"), jget(spec, "selector"), false);
 	v_pod_template(c, tp, jget(spec, "template"));
+	v_job_policies(c, p, spec);
 	if (!*restart || strcmp(restart, "Always") == 0)
 		v_required(c, P_NAME(P_NAME(tp, "spec"), "restartPolicy"),
 			"valid values: \"OnFailure\", \"Never\"");

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The small kinds of the core group, and EndpointSlice and Lease, which belong with them. */
 #include "api/rules/cells.h"
+#include "api/rules/pod.h"
 #include "api/rules/registry.h"
+#include "api/rules/vtable.h"
 
 #define DATA_MAX (1 << 20)
 
@@ -42,7 +44,7 @@ static void check_taints(struct causes *c, const struct fpath *p, const json_t *
 
 static void node(const json_t *obj, const json_t *old, const char *sub, struct causes *c)
 {
-	static const char *const once[] = {"podCIDR", "podCIDRs", "providerID"};
+	static const char *const once[] = {"podCIDRs", "providerID"};
 	const json_t *spec = jget(obj, "spec"), *cidrs = jget(spec, "podCIDRs");
 	const json_t *was = old ? jget(old, "spec") : NULL;
 	const struct fpath *p = P_NAME(NULL, "spec");
@@ -164,7 +166,10 @@ const struct kind_rules secret_rules = {.validate = secret, .cells = secret_cell
 
 static void check_address(struct causes *c, const struct fpath *p, const json_t *a)
 {
-	(void)v_format(c, P_NAME(p, "ip"), jstr(a, "ip"), fmt_ip);
+	v_endpoint_address(c, P_NAME(p, "ip"), jstr(a, "ip"));
+	if (jhas(a, "nodeName"))
+		(void)v_format(
+			c, P_NAME(p, "nodeName"), jstr(a, "nodeName"), fmt_dns1123_subdomain);
 	if (jhas(a, "hostname"))
 		(void)v_format(c, P_NAME(p, "hostname"), jstr(a, "hostname"), fmt_dns1123_label);
 }
@@ -225,9 +230,8 @@ static void check_endpoint(
 			(void)v_format(c, P_INDEX(ap, i), s, fmt_dns1123_subdomain);
 			continue;
 		}
-		if (!v_format(c, P_INDEX(ap, i), s, fmt_ip) || !fmt_ip_parse(str_of(s), b, &v6))
-			continue;
-		if (v6 != want6)
+		v_endpoint_address(c, P_INDEX(ap, i), s);
+		if (fmt_ip_parse(str_of(s), b, &v6) && v6 != want6)
 			v_invalid_str(c, P_INDEX(ap, i), s, "must be an %s address", type);
 	}
 	if (jhas(e, "nodeName"))
@@ -240,18 +244,15 @@ static void check_endpoint(
 static void check_slice_ports(struct causes *c, const json_t *ports)
 {
 	const struct fpath *p = P_NAME(NULL, "ports");
-	for (size_t i = 0; i < json_array_size(ports); i++) {
+	AUTO_JSON json_t *names = json_object();
+	for (size_t i = 0; i < json_array_size(ports) && !causes_full(c); i++) {
 		const json_t *port = json_array_get(ports, i);
 		const struct fpath *pp = P_INDEX(p, i);
 		if (jhas(port, "name"))
 			(void)v_format(
 				c, P_NAME(pp, "name"), jstr(port, "name"), fmt_dns1123_label);
-		for (size_t j = 0; j < i; j++)
-			if (strcmp(jstr(json_array_get(ports, j), "name"), jstr(port, "name")) ==
-				0) {
-				v_duplicate(c, P_NAME(pp, "name"), jget(port, "name"));
-				break;
-			}
+		if (v_seen(names, jstr(port, "name"), i) < i)
+			v_duplicate(c, P_NAME(pp, "name"), jget(port, "name"));
 		if (jget(port, "port"))
 			(void)v_port(c, P_NAME(pp, "port"), jget(port, "port"));
 		(void)v_enum(c, P_NAME(pp, "protocol"), jget(port, "protocol"), protocols);
@@ -261,6 +262,11 @@ static void check_slice_ports(struct causes *c, const json_t *ports)
 static void endpoint_slice(const json_t *obj, const json_t *old, const char *sub, struct causes *c)
 {
 	static const char *const types[] = {"FQDN", "IPv4", "IPv6", NULL};
+	static const struct vrow rows[] = {ROW("endpoints[].hints.forZones", V_MOST, .max = 8),
+		ROW("endpoints[].hints.forZones[].name", V_REQUIRED),
+		ROW("endpoints[].hints.forZones[].name", V_FORMAT, .format = fmt_label_value),
+		ROW("endpoints[].zone", V_FORMAT, .format = fmt_label_value),
+		ROW("ports[].appProtocol", V_FORMAT, .format = fmt_qualified_name), {0}};
 	const json_t *list = jget(obj, "endpoints"), *ports = jget(obj, "ports");
 	(void)sub;
 	(void)v_enum_required(c, P_NAME(NULL, "addressType"), jget(obj, "addressType"), types);
@@ -272,6 +278,7 @@ static void endpoint_slice(const json_t *obj, const json_t *old, const char *sub
 		check_endpoint(c, P_INDEX(P_NAME(NULL, "endpoints"), i), json_array_get(list, i),
 			jstr(obj, "addressType"));
 	check_slice_ports(c, ports);
+	v_rows(c, rows, obj, old);
 	if (old)
 		(void)v_immutable(c, P_NAME(NULL, "addressType"), jget(obj, "addressType"),
 			jget(old, "addressType"));
@@ -303,88 +310,22 @@ static void lease(const json_t *obj, const json_t *old, const char *sub, struct 
 	(void)sub;
 	if (d && json_integer_value(d) <= 0)
 		v_invalid(c, P_NAME(p, "leaseDurationSeconds"), d, "must be greater than 0");
+	if (jget(spec, "holderIdentity") && !jhas(spec, "holderIdentity"))
+		v_invalid_str(c, P_NAME(p, "holderIdentity"), "", "must not be empty");
 	(void)v_nonneg(c, P_NAME(p, "leaseTransitions"), jget(spec, "leaseTransitions"));
 }
 const struct kind_rules lease_rules = {.validate = lease};
 
-/* --- PersistentVolumeClaim, ResourceQuota --- */
+/* --- PersistentVolumeClaim, ResourceQuota, PodTemplate --- */
 
-static const char *const access_modes[] = {
-	"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod", NULL};
-
-static void check_claim_update(struct causes *c, const json_t *spec, const json_t *was)
+static void pod_template(const json_t *obj, const json_t *old, const char *sub, struct causes *c)
 {
-	static const char *const free_members[] = {
-		"resources", "volumeName", "volumeAttributesClassName"};
-	AUTO_JSON json_t *a = json_copy((json_t *)spec), *b = json_copy((json_t *)was);
-	bool name_fixed = jhas(was, "volumeName");
-	for (size_t i = 0; i < ARRAY_LEN(free_members); i++) {
-		if (i == 1 && name_fixed)
-			continue;
-		(void)json_object_del(a, free_members[i]);
-		(void)json_object_del(b, free_members[i]);
-	}
-	if (!jequal(a, b))
-		v_forbidden(c, P_NAME(NULL, "spec"),
-			"spec is immutable after creation except resources.requests and "
-			"volumeAttributesClassName for bound claims");
-}
-
-static void claim(const json_t *obj, const json_t *old, const char *sub, struct causes *c)
-{
-	const json_t *spec = jget(obj, "spec"), *modes = jget(spec, "accessModes");
-	const json_t *size = jget(jget(jget(spec, "resources"), "requests"), "storage");
-	const struct fpath *p = P_NAME(NULL, "spec"), *mp = P_NAME(p, "accessModes");
-	int64_t n;
-	if (*sub)
-		return;
-	if (json_array_size(modes) == 0)
-		v_required(c, mp, "at least 1 access mode is required");
-	for (size_t i = 0; i < json_array_size(modes); i++)
-		(void)v_enum(c, P_INDEX(mp, i), json_array_get(modes, i), access_modes);
-	if (!size)
-		v_required(c, P_NAME(P_NAME(P_NAME(p, "resources"), "requests"), "storage"), "");
-	else if (jquantity(size, &n) == 0 && n <= 0)
-		v_invalid(c, P_KEY(P_NAME(P_NAME(p, "resources"), "requests"), "storage"), size,
-			"must be greater than zero");
-	if (old)
-		check_claim_update(c, spec, jget(old, "spec"));
-}
-const struct kind_rules claim_rules = {.validate = claim, .cells = claim_cells};
-const struct kind_rules pod_template_rules = {.cells = pod_template_cells};
-
-static bool quota_name_known(const char *name)
-{
-	static const char *const names[] = {"cpu", "memory", "ephemeral-storage", "requests.cpu",
-		"requests.memory", "requests.storage", "requests.ephemeral-storage", "limits.cpu",
-		"limits.memory", "limits.ephemeral-storage", "pods", "resourcequotas", "services",
-		"replicationcontrollers", "secrets", "persistentvolumeclaims", "configmaps",
-		"services.nodeports", "services.loadbalancers"};
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (strcmp(name, names[i]) == 0)
-			return true;
-	return strncmp(name, "hugepages-", 10) == 0 ||
-	       strncmp(name, "requests.hugepages-", 19) == 0;
-}
-
-static void quota(const json_t *obj, const json_t *old, const char *sub, struct causes *c)
-{
-	const json_t *hard = jget(jget(obj, "spec"), "hard");
-	const char *name;
-	json_t *v;
 	(void)old;
 	(void)sub;
-	json_object_foreach ((json_t *)hard, name, v) {
-		const struct fpath *p = P_KEY(P_NAME(P_NAME(NULL, "spec"), "hard"), name);
-		int64_t n;
-		(void)v_format(c, p, name, fmt_qualified_name);
-		if (!strchr(name, '/') && !quota_name_known(name)) {
-			v_invalid_str(
-				c, p, name, "must be a standard resource type or fully qualified");
-			v_invalid_str(c, p, name, "must be a standard resource for quota");
-		}
-		if (jquantity(v, &n) == 0 && n < 0)
-			v_invalid(c, p, v, MSG_NONNEG);
-	}
+	v_pod_template(c, P_NAME(NULL, "template"), jget(obj, "template"));
 }
-const struct kind_rules quota_rules = {.validate = quota, .cells = quota_cells};
+
+const struct kind_rules claim_rules = {.validate = validate_claim, .cells = claim_cells};
+const struct kind_rules quota_rules = {.validate = validate_quota, .cells = quota_cells};
+const struct kind_rules pod_template_rules = {
+	.validate = pod_template, .cells = pod_template_cells};

@@ -2,6 +2,7 @@
  * Networking, policy, access and storage kinds: short rules and their table cells. */
 #include "api/rules/cells.h"
 #include "api/rules/registry.h"
+#include "api/rules/vtable.h"
 
 static const struct fpath spec_path = {.name = "spec"};
 
@@ -9,9 +10,12 @@ static const struct fpath spec_path = {.name = "spec"};
 
 static void check_amount(struct causes *c, const struct fpath *p, const json_t *v)
 {
-	if (json_is_string(v))
-		(void)v_format(c, p, json_string_value(v), fmt_percent);
-	else
+	const char *s = json_string_value(v);
+	int64_t n;
+	if (s && v_format(c, p, s, fmt_percent) &&
+		(str_i64((struct str){s, strlen(s) - 1}, &n) < 0 || n > 100))
+		v_invalid(c, p, v, "must not be greater than 100%%");
+	if (!s)
 		(void)v_nonneg(c, p, v);
 }
 
@@ -19,12 +23,15 @@ static void budget(const json_t *obj, const json_t *old, const char *sub, struct
 {
 	const json_t *spec = jget(obj, "spec"), *min = jget(spec, "minAvailable");
 	const json_t *max = jget(spec, "maxUnavailable");
+	static const char *const evict[] = {"AlwaysAllow", "IfHealthyBudget", NULL};
 	(void)old;
 	if (*sub)
 		return;
 	if (min && max)
 		v_invalid(
 			c, &spec_path, spec, "minAvailable and maxUnavailable cannot be both set");
+	(void)v_enum(c, P_NAME(&spec_path, "unhealthyPodEvictionPolicy"),
+		jget(spec, "unhealthyPodEvictionPolicy"), evict);
 	check_amount(c, P_NAME(&spec_path, "minAvailable"), min);
 	check_amount(c, P_NAME(&spec_path, "maxUnavailable"), max);
 	v_label_selector(c, P_NAME(&spec_path, "selector"), jget(spec, "selector"), false);
@@ -35,14 +42,24 @@ const struct kind_rules budget_rules = {.validate = budget, .cells = budget_cell
 
 static void check_backend(struct causes *c, const struct fpath *p, const json_t *b)
 {
+	static const struct vrow resource[] = {ROW("resource.kind", V_REQUIRED),
+		ROW("resource.kind", V_FORMAT, .format = fmt_path_segment),
+		ROW("resource.name", V_REQUIRED),
+		ROW("resource.name", V_FORMAT, .format = fmt_path_segment),
+		ROW("resource.apiGroup", V_FORMAT, .format = fmt_dns1123_subdomain), {0}};
 	const json_t *svc = jget(b, "service"), *port = jget(svc, "port");
 	const struct fpath *sp = P_NAME(p, "service");
-	if (!svc && !jget(b, "resource")) {
-		v_required(c, p, "resource or service backend is required");
+	if (!svc == !jget(b, "resource")) {
+		if (svc)
+			v_invalid_str(c, p, "", "cannot set both resource and service backends");
+		else
+			v_required(c, p, "resource or service backend is required");
 		return;
 	}
-	if (!svc)
+	if (!svc) {
+		v_rows_at(c, p, resource, b, NULL);
 		return;
+	}
 	if (!jhas(svc, "name"))
 		v_required(c, P_NAME(sp, "name"), "");
 	else
@@ -56,6 +73,33 @@ static void check_backend(struct causes *c, const struct fpath *p, const json_t 
 		(void)v_port(c, P_NAME(P_NAME(sp, "port"), "number"), jget(port, "number"));
 	else
 		v_required(c, sp, "port name or number is required");
+}
+
+static void check_path_form(struct causes *c, const struct fpath *p, const char *path)
+{
+	static const char *const within[] = {"//", "/./", "/../", "%2f", "%2F"};
+	static const char *const at_end[] = {"/..", "/."};
+	size_t n = strlen(path);
+	for (size_t i = 0; i < ARRAY_LEN(within); i++)
+		if (strstr(path, within[i]))
+			v_invalid_str(c, p, path, "must not contain '%s'", within[i]);
+	for (size_t i = 0; i < ARRAY_LEN(at_end); i++)
+		if (n >= strlen(at_end[i]) && strcmp(path + n - strlen(at_end[i]), at_end[i]) == 0)
+			v_invalid_str(c, p, path, "cannot end with '%s'", at_end[i]);
+}
+
+/* Host names of certificates: "*." may stand before. */
+static void check_tls(struct causes *c, const json_t *list)
+{
+	for (size_t i = 0; i < json_array_size(list) && !causes_full(c); i++) {
+		const json_t *hosts = jget(json_array_get(list, i), "hosts");
+		const struct fpath *p = P_INDEX(P_NAME(&spec_path, "tls"), i);
+		for (size_t j = 0; j < json_array_size(hosts); j++) {
+			const char *s = json_string_value(json_array_get(hosts, j));
+			(void)v_format(c, P_INDEX(P_NAME(p, "hosts"), j), s,
+				strchr(s, '*') ? fmt_wildcard_subdomain : fmt_dns1123_subdomain);
+		}
+	}
 }
 
 static void check_paths(struct causes *c, const struct fpath *p, const json_t *paths)
@@ -74,6 +118,8 @@ static void check_paths(struct causes *c, const struct fpath *p, const json_t *p
 		if ((strcmp(type, "Exact") == 0 || strcmp(type, "Prefix") == 0 || *path) &&
 			*path != '/')
 			v_invalid_str(c, P_NAME(rp, "path"), path, "must be an absolute path");
+		if (*path == '/' && *type != 'I')
+			check_path_form(c, P_NAME(rp, "path"), path);
 		check_backend(c, P_NAME(rp, "backend"), jget(r, "backend"));
 	}
 }
@@ -81,11 +127,21 @@ static void check_paths(struct causes *c, const struct fpath *p, const json_t *p
 static void ingress(const json_t *obj, const json_t *old, const char *sub, struct causes *c)
 {
 	const json_t *spec = jget(obj, "spec"), *rules = jget(spec, "rules");
+	static const struct vrow rows[] = {
+		ROW("spec.tls[].secretName", V_FORMAT, .format = fmt_dns1123_subdomain),
+		ROW("spec.ingressClassName", V_FORMAT, .format = fmt_dns1123_subdomain), {0}};
+	static const char annotation[] = "kubernetes.io/ingress.class";
 	unsigned char b[16];
 	bool v6;
-	(void)old;
 	if (*sub)
 		return;
+	v_rows(c, rows, obj, old);
+	check_tls(c, jget(spec, "tls"));
+	if (!old && jget(spec, "ingressClassName") &&
+		jget(jget(jget(obj, "metadata"), "annotations"), annotation))
+		v_invalid(c, P_NAME(P_NAME(NULL, "annotations"), annotation),
+			jget(jget(jget(obj, "metadata"), "annotations"), annotation),
+			"can not be set when the class field is also set");
 	if (json_array_size(rules) == 0 && !jget(spec, "defaultBackend"))
 		v_invalid(c, &spec_path, rules,
 			"either `defaultBackend` or `rules` must be specified");
@@ -159,7 +215,8 @@ static void class_parameters(struct cells *c, struct jv obj)
 }
 static const struct cell_rule ingress_class_cells[] = {
 	{"Parameters", class_parameters}, {NULL, NULL}};
-const struct kind_rules ingress_class_rules = {.cells = ingress_class_cells};
+const struct kind_rules ingress_class_rules = {
+	.validate = validate_ingress_class, .cells = ingress_class_cells};
 
 static void parent_ref(struct cells *c, struct jv obj)
 {
@@ -174,7 +231,7 @@ static void parent_ref(struct cells *c, struct jv obj)
 	cell_buf(c, &b, "<none>");
 }
 static const struct cell_rule ip_cells[] = {{"ParentRef", parent_ref}, {NULL, NULL}};
-const struct kind_rules ip_address_rules = {.cells = ip_cells};
+const struct kind_rules ip_address_rules = {.validate = validate_ip_address, .cells = ip_cells};
 
 static void join_list(struct cells *c, struct jv list, const char *dflt)
 {
@@ -189,30 +246,10 @@ static void cidr_list(struct cells *c, struct jv obj)
 	join_list(c, jv_path(obj, "spec.cidrs"), "");
 }
 static const struct cell_rule cidr_cells[] = {{"CIDRs", cidr_list}, {NULL, NULL}};
-const struct kind_rules service_cidr_rules = {.cells = cidr_cells};
+const struct kind_rules service_cidr_rules = {
+	.validate = validate_service_cidr, .cells = cidr_cells};
 
 /* --- RBAC: names are path segments, not DNS names --- */
-
-static void binding(const json_t *obj, const json_t *old, const char *sub, struct causes *c)
-{
-	static const char *const kinds[] = {"Group", "ServiceAccount", "User", NULL};
-	const json_t *ref = jget(obj, "roleRef"), *list = jget(obj, "subjects");
-	const struct fpath *rp = P_NAME(NULL, "roleRef");
-	(void)sub;
-	if (!jhas(ref, "name"))
-		v_required(c, P_NAME(rp, "name"), "");
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *s = json_array_get(list, i);
-		const struct fpath *sp = P_INDEX(P_NAME(NULL, "subjects"), i);
-		if (!jhas(s, "name"))
-			v_required(c, P_NAME(sp, "name"), "");
-		(void)v_enum(c, P_NAME(sp, "kind"), jget(s, "kind"), kinds);
-		if (strcmp(jstr(s, "kind"), "ServiceAccount") == 0 && !jhas(s, "namespace"))
-			v_required(c, P_NAME(sp, "namespace"), "");
-	}
-	if (old && !jequal(ref, jget(old, "roleRef")))
-		v_invalid(c, rp, ref, "cannot change roleRef");
-}
 
 static void binding_role(struct cells *c, struct jv obj)
 {
@@ -257,8 +294,8 @@ static void binding_accounts(struct cells *c, struct jv obj)
 static const struct cell_rule binding_cells[] = {{"Role", binding_role}, {"Users", binding_users},
 	{"Groups", binding_groups}, {"ServiceAccounts", binding_accounts}, {NULL, NULL}};
 const struct kind_rules role_binding_rules = {
-	.validate = binding, .cells = binding_cells, .name = fmt_path_segment};
-const struct kind_rules role_rules = {.name = fmt_path_segment};
+	.validate = validate_role_binding, .cells = binding_cells, .name = fmt_path_segment};
+const struct kind_rules role_rules = {.validate = validate_role, .name = fmt_path_segment};
 
 /* --- storage --- */
 
@@ -277,23 +314,11 @@ static void class_expansion(struct cells *c, struct jv obj)
 	cell_bool(c, jv_bool(jv_get(obj, "allowVolumeExpansion"), false));
 }
 
-static void storage_class(const json_t *obj, const json_t *old, const char *sub, struct causes *c)
-{
-	static const char *const fixed[] = {
-		"provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"};
-	(void)sub;
-	if (!jhas(obj, "provisioner"))
-		v_required(c, P_NAME(NULL, "provisioner"), "");
-	for (size_t i = 0; old && i < ARRAY_LEN(fixed); i++)
-		if (!jequal(jget(obj, fixed[i]), jget(old, fixed[i])))
-			v_forbidden(
-				c, P_NAME(NULL, fixed[i]), "updates to this field are forbidden.");
-}
 static const struct cell_rule storage_class_cells[] = {{"ReclaimPolicy", class_reclaim},
 	{"VolumeBindingMode", class_binding}, {"AllowVolumeExpansion", class_expansion},
 	{NULL, NULL}};
 const struct kind_rules storage_class_rules = {
-	.validate = storage_class, .cells = storage_class_cells};
+	.validate = validate_storage_class, .cells = storage_class_cells};
 
 static void driver_attach(struct cells *c, struct jv obj)
 {
@@ -332,14 +357,14 @@ static const struct cell_rule driver_cells[] = {{"AttachRequired", driver_attach
 	{"PodInfoOnMount", driver_info}, {"StorageCapacity", driver_capacity},
 	{"TokenRequests", driver_tokens}, {"RequiresRepublish", driver_republish},
 	{"Modes", driver_modes}, {NULL, NULL}};
-const struct kind_rules csi_driver_rules = {.cells = driver_cells};
+const struct kind_rules csi_driver_rules = {.validate = validate_csi_driver, .cells = driver_cells};
 
 static void csi_node_drivers(struct cells *c, struct jv obj)
 {
 	cell_int(c, (int64_t)jv_len(jv_path(obj, "spec.drivers")));
 }
 static const struct cell_rule csi_node_cells[] = {{"Drivers", csi_node_drivers}, {NULL, NULL}};
-const struct kind_rules csi_node_rules = {.cells = csi_node_cells};
+const struct kind_rules csi_node_rules = {.validate = validate_csi_node, .cells = csi_node_cells};
 
 static void attachment_attacher(struct cells *c, struct jv obj)
 {
@@ -364,4 +389,5 @@ static void attachment_attached(struct cells *c, struct jv obj)
 static const struct cell_rule attachment_cells[] = {{"Attacher", attachment_attacher},
 	{"PV", attachment_volume}, {"Node", attachment_node}, {"Attached", attachment_attached},
 	{NULL, NULL}};
-const struct kind_rules attachment_rules = {.cells = attachment_cells};
+const struct kind_rules attachment_rules = {
+	.validate = validate_attachment, .cells = attachment_cells};

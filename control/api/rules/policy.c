@@ -3,6 +3,7 @@
 #include "api/rules/cells.h"
 #include "api/rules/pod.h"
 #include "api/rules/registry.h"
+#include "api/rules/vtable.h"
 
 static const struct fpath spec_path = {.name = "spec"};
 
@@ -23,6 +24,27 @@ static void check_policy_port(struct causes *c, const struct fpath *p, const jso
 			     : "may not be specified when `port` is not specified");
 	else if (json_integer_value(to) < json_integer_value(from))
 		v_invalid(c, P_NAME(p, "endPort"), to, "must be greater than or equal to `port`");
+	else
+		(void)v_port(c, P_NAME(p, "endPort"), to);
+}
+
+/* A range of the same family, longer by a bit at least, with the same beginning. */
+static bool strictly_inside(const char *in, const char *out)
+{
+	unsigned char a[16], b[16];
+	bool a6, b6;
+	int64_t na = 0, nb = 0;
+	struct str ra = str_of(in), rb = str_of(out);
+	struct str ia = str_cut(&ra, '/'), ib = str_cut(&rb, '/');
+	if (!fmt_ip_parse(ia, a, &a6) || !fmt_ip_parse(ib, b, &b6) || str_i64(ra, &na) < 0 ||
+		str_i64(rb, &nb) < 0)
+		return true; /* reported already */
+	if (a6 != b6 || na <= nb)
+		return false;
+	for (size_t i = 0; i < (size_t)nb; i++)
+		if ((a[i / 8] ^ b[i / 8]) >> (7 - i % 8) & 1)
+			return false;
+	return true;
 }
 
 static void check_ip_block(struct causes *c, const struct fpath *p, const json_t *b)
@@ -32,9 +54,12 @@ static void check_ip_block(struct causes *c, const struct fpath *p, const json_t
 		v_required(c, P_NAME(p, "cidr"), "");
 	else
 		(void)v_format(c, P_NAME(p, "cidr"), jstr(b, "cidr"), fmt_cidr);
-	for (size_t i = 0; i < json_array_size(except); i++)
-		(void)v_format(c, P_INDEX(P_NAME(p, "except"), i),
-			json_string_value(json_array_get(except, i)), fmt_cidr);
+	for (size_t i = 0; i < json_array_size(except) && !causes_full(c); i++) {
+		const char *s = json_string_value(json_array_get(except, i));
+		const struct fpath *ep = P_INDEX(P_NAME(p, "except"), i);
+		if (v_format(c, ep, s, fmt_cidr) && !strictly_inside(s, jstr(b, "cidr")))
+			v_invalid_str(c, ep, s, "must be a strict subset of `cidr`");
+	}
 }
 
 static void check_peer(struct causes *c, const struct fpath *p, const json_t *peer)
@@ -67,7 +92,10 @@ static void network_policy(const json_t *obj, const json_t *old, const char *sub
 	if (*sub)
 		return;
 	v_label_selector(c, P_NAME(&spec_path, "podSelector"), jget(spec, "podSelector"), false);
-	for (size_t i = 0; i < json_array_size(types); i++)
+	if (json_array_size(types) > 2)
+		v_invalid(c, P_NAME(&spec_path, "policyTypes"), types,
+			"may not specify more than two policyTypes");
+	for (size_t i = 0; i < json_array_size(types) && json_array_size(types) <= 2; i++)
 		(void)v_enum(c, P_INDEX(P_NAME(&spec_path, "policyTypes"), i),
 			json_array_get(types, i), kinds);
 	for (size_t s = 0; s < ARRAY_LEN(sides); s++)
@@ -93,55 +121,12 @@ const struct kind_rules network_policy_rules = {.validate = network_policy, .cel
 
 /* --- HorizontalPodAutoscaler --- */
 
-static void autoscaler(const json_t *obj, const json_t *old, const char *sub, struct causes *c)
-{
-	const json_t *spec = jget(obj, "spec"), *ref = jget(spec, "scaleTargetRef");
-	const json_t *min = jget(spec, "minReplicas"), *max = jget(spec, "maxReplicas");
-	const struct fpath *rp = P_NAME(&spec_path, "scaleTargetRef");
-	(void)old;
-	if (*sub)
-		return;
-	if (!jhas(ref, "kind"))
-		v_required(c, P_NAME(rp, "kind"), "");
-	if (!jhas(ref, "name"))
-		v_required(c, P_NAME(rp, "name"), "");
-	if (min && json_integer_value(min) < 1)
-		v_invalid(c, P_NAME(&spec_path, "minReplicas"), min,
-			"must be greater than or equal to 1");
-	if (json_integer_value(max) < 1)
-		v_invalid(c, P_NAME(&spec_path, "maxReplicas"), max, "must be greater than 0");
-	if (min && json_integer_value(max) < json_integer_value(min))
-		v_invalid(c, P_NAME(&spec_path, "maxReplicas"), max,
-			"must be greater than or equal to `minReplicas`");
-}
-const struct kind_rules autoscaler_rules = {.validate = autoscaler, .cells = autoscaler_cells};
+const struct kind_rules autoscaler_rules = {
+	.validate = validate_autoscaler, .cells = autoscaler_cells};
 
 /* --- PersistentVolume --- */
 
-static void volume(const json_t *obj, const json_t *old, const char *sub, struct causes *c)
-{
-	static const char *const modes[] = {
-		"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod", NULL};
-	static const char *const policies[] = {"Delete", "Recycle", "Retain", NULL};
-	const json_t *spec = jget(obj, "spec"), *list = jget(spec, "accessModes");
-	const json_t *affinity = jget(jget(spec, "nodeAffinity"), "required");
-	(void)old;
-	if (*sub)
-		return;
-	if (json_array_size(list) == 0)
-		v_required(c, P_NAME(&spec_path, "accessModes"), "");
-	for (size_t i = 0; i < json_array_size(list); i++)
-		(void)v_enum(c, P_INDEX(P_NAME(&spec_path, "accessModes"), i),
-			json_array_get(list, i), modes);
-	if (json_object_size(jget(spec, "capacity")) == 0)
-		v_required(c, P_NAME(&spec_path, "capacity"), "");
-	(void)v_enum(c, P_NAME(&spec_path, "persistentVolumeReclaimPolicy"),
-		jget(spec, "persistentVolumeReclaimPolicy"), policies);
-	if (affinity)
-		v_node_selector(
-			c, P_NAME(P_NAME(&spec_path, "nodeAffinity"), "required"), affinity);
-}
-const struct kind_rules volume_rules = {.validate = volume, .cells = volume_cells};
+const struct kind_rules volume_rules = {.validate = validate_volume, .cells = volume_cells};
 
 /* --- RuntimeClass --- */
 
@@ -157,38 +142,4 @@ const struct kind_rules runtime_class_rules = {.validate = runtime_class};
 
 /* --- LimitRange --- */
 
-/* lower's amounts may not exceed upper's. */
-static void check_order(struct causes *c, const struct fpath *p, const json_t *item,
-	const char *lower, const char *upper)
-{
-	const char *name;
-	json_t *v;
-	json_object_foreach ((json_t *)jget(item, lower), name, v) {
-		const json_t *u = jget(jget(item, upper), name);
-		int64_t a, b;
-		if (jquantity(v, &a) == 0 && jquantity(u, &b) == 0 && a > b)
-			v_invalid(c, P_KEY(P_NAME(p, lower), name), v,
-				"%s value %s is greater than %s value %s", lower,
-				json_string_value(v), upper, json_string_value(u));
-	}
-}
-
-static void limit_range(const json_t *obj, const json_t *old, const char *sub, struct causes *c)
-{
-	static const char *const order[] = {"min", "defaultRequest", "default", "max"};
-	const json_t *list = jget(jget(obj, "spec"), "limits");
-	(void)old;
-	(void)sub;
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *item = json_array_get(list, i);
-		const struct fpath *p = P_INDEX(P_NAME(&spec_path, "limits"), i);
-		(void)v_format(c, P_NAME(p, "type"), jstr(item, "type"), fmt_qualified_name);
-		for (size_t j = 0; j < i; j++)
-			if (jequal(jget(json_array_get(list, j), "type"), jget(item, "type")))
-				v_duplicate(c, P_NAME(p, "type"), jget(item, "type"));
-		for (size_t a = 0; a < ARRAY_LEN(order); a++)
-			for (size_t b = a + 1; b < ARRAY_LEN(order); b++)
-				check_order(c, p, item, order[a], order[b]);
-	}
-}
-const struct kind_rules limit_range_rules = {.validate = limit_range};
+const struct kind_rules limit_range_rules = {.validate = validate_limit_range};

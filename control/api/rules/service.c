@@ -3,6 +3,7 @@
  * node ports) is the API server's; these checks see the object after it. */
 #include "api/rules/cells.h"
 #include "api/rules/registry.h"
+#include "api/rules/vtable.h"
 
 static const char *const types[] = {"ClusterIP", "ExternalName", "LoadBalancer", "NodePort", NULL};
 static const char *const protocols[] = {"SCTP", "TCP", "UDP", NULL};
@@ -34,22 +35,25 @@ static bool headless(const json_t *spec)
 
 /* --- ports --- */
 
-static void check_port_unique(
-	struct causes *c, const struct fpath *p, const json_t *ports, size_t i)
+/* Names, pairs of protocol and port, and node ports are each used once. */
+static void check_ports_unique(struct causes *c, const struct fpath *p, const json_t *ports)
 {
-	const json_t *a = json_array_get(ports, i);
-	for (size_t j = 0; j < i; j++) {
-		const json_t *b = json_array_get(ports, j);
-		bool proto = jequal(jget(a, "protocol"), jget(b, "protocol"));
-		if (jhas(a, "name") && jequal(jget(a, "name"), jget(b, "name")))
+	AUTO_JSON json_t *names = json_object(), *pairs = json_object(), *nodes = json_object();
+	for (size_t i = 0; i < json_array_size(ports) && !causes_full(c); i++) {
+		const json_t *a = json_array_get(ports, i);
+		AUTO_BUF struct buf pair = {0}, node = {0};
+		buf_addf(&pair, "%s %lld", jstr(a, "protocol"),
+			(long long)json_integer_value(jget(a, "port")));
+		buf_addf(&node, "%s %lld", jstr(a, "protocol"),
+			(long long)json_integer_value(jget(a, "nodePort")));
+		if (jhas(a, "name") && v_seen(names, jstr(a, "name"), i) < i)
 			v_duplicate(c, P_NAME(P_INDEX(p, i), "name"), jget(a, "name"));
-		if (proto && jequal(jget(a, "port"), jget(b, "port"))) {
+		if (v_seen(pairs, pair.p, i) < i) {
 			AUTO_JSON json_t *key = json_pack("{s:O?,s:O?}", "protocol",
 				json_object_get(a, "protocol"), "port", json_object_get(a, "port"));
 			v_duplicate(c, P_INDEX(p, i), key);
 		}
-		if (proto && json_integer_value(jget(a, "nodePort")) &&
-			jequal(jget(a, "nodePort"), jget(b, "nodePort")))
+		if (json_integer_value(jget(a, "nodePort")) && v_seen(nodes, node.p, i) < i)
 			v_duplicate(c, P_NAME(P_INDEX(p, i), "nodePort"), jget(a, "nodePort"));
 	}
 }
@@ -86,10 +90,9 @@ static void check_ports(struct causes *c, const struct fpath *p, const json_t *s
 	size_t n = json_array_size(ports);
 	if (n == 0 && !headless(spec) && !type_is(spec, "ExternalName"))
 		v_required(c, p, "");
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n && !causes_full(c); i++)
 		check_port(c, P_INDEX(p, i), spec, json_array_get(ports, i), n > 1);
-		check_port_unique(c, p, ports, i);
-	}
+	check_ports_unique(c, p, ports);
 }
 
 /* --- addresses --- */
@@ -160,8 +163,8 @@ static void check_external_ips(struct causes *c, const struct fpath *p, const js
 		     *ranges = jget(spec, "loadBalancerSourceRanges");
 	const json_t *lb_class = jget(spec, "loadBalancerClass");
 	for (size_t i = 0; i < json_array_size(list); i++)
-		(void)v_format(c, P_INDEX(P_NAME(p, "externalIPs"), i),
-			json_string_value(json_array_get(list, i)), fmt_ip);
+		v_endpoint_address(c, P_INDEX(P_NAME(p, "externalIPs"), i),
+			json_string_value(json_array_get(list, i)));
 	if (json_array_size(ranges) && !type_is(spec, "LoadBalancer"))
 		v_forbidden(c, P_NAME(p, "loadBalancerSourceRanges"),
 			"may only be used when `type` is 'LoadBalancer'");

@@ -261,7 +261,7 @@ static void workloads(void **state)
 		 "\"In\"}]}}}",
 			"Required spec.selector.matchExpressions[0].values"},
 		{"{\"spec\":{\"minReadySeconds\":-1}}", "Invalid spec.minReadySeconds"},
-		{"{\"spec\":{\"strategy\":{\"type\":\"X\"}}}", "NotSupported spec.strategy.type"},
+		{"{\"spec\":{\"strategy\":{\"type\":\"X\"}}}", "NotSupported spec.strategy"},
 		{"{\"spec\":{\"strategy\":{\"type\":\"Recreate\",\"rollingUpdate\":{\"maxSurge\":1}"
 		 "}}}",
 			"Forbidden spec.strategy.rollingUpdate"},
