@@ -115,7 +115,19 @@ static void on_own_cidr(void *arg, const char *cidr)
 {
 	struct agent *a = arg;
 	struct err e = {0};
-	int r = ipam_set_range(a->cni.ipam, cidr, &e);
+	struct cidr_pair c;
+	char v4[46 + 4] = "";
+	int r = cidr_pair_parse(cidr, &c) || !c.v4.net.family
+			? err_set(&e, EINVAL, NULL,
+				  "pods need an IPv4 range, with or without an IPv6 one")
+			: 0;
+	if (r == 0) {
+		ip_format(&c.v4.net, v4);
+		(void)snprintf(v4 + strlen(v4), 4, "/%u", c.v4.prefix);
+		r = ipam_set_range(a->cni.ipam, v4, &e);
+	}
+	if (r == 0 && c.v6.net.family && a->net.has6)
+		r = ipam_set_range6(a->cni.ipam, &c.v6, &e);
 	if (r == 0 && !a->conf_written)
 		r = conf_write(a, &e);
 	if (r < 0)

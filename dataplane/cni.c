@@ -67,10 +67,26 @@ static void mac_text(const uint8_t m[6], char out[static 18])
 		out, 18, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
 }
 
+#define GATEWAY6 "fe80::a9fe:101"
+
+static void ip_write(const struct cni_req *q, int family, const void *addr, const char *prefix,
+	const char *gateway, struct buf *out)
+{
+	char ip[INET6_ADDRSTRLEN];
+	(void)inet_ntop(family, addr, ip, sizeof(ip));
+	/* 0.x results name the address family, 1.x ones must not. */
+	buf_addf(out, "{%s\"address\":\"%s%s\",\"gateway\":\"%s\",\"interface\":1}",
+		q->version[0] != '0' ? ""
+		: family == AF_INET6 ? "\"version\":\"6\","
+				     : "\"version\":\"4\",",
+		ip, prefix, gateway);
+}
+
 static void result_write(const struct cni_req *q, const struct podlink *l, struct buf *out)
 {
-	char ip[INET_ADDRSTRLEN], host_mac[18], pod_mac[18];
-	(void)inet_ntop(AF_INET, &l->addr, ip, sizeof(ip));
+	static const struct in6_addr none;
+	char host_mac[18], pod_mac[18];
+	bool six = memcmp(&l->addr6, &none, sizeof none) != 0;
 	mac_text(l->host_mac, host_mac);
 	mac_text(l->pod_mac, pod_mac);
 	buf_addf(out,
@@ -80,12 +96,23 @@ static void result_write(const struct cni_req *q, const struct podlink *l, struc
 	buf_add_json_str(out, str_of(q->ifname));
 	buf_addf(out, ",\"mac\":\"%s\",\"sandbox\":", pod_mac);
 	buf_add_json_str(out, str_of(q->netns));
-	/* 0.x results name the address family, 1.x ones must not. */
-	buf_addf(out,
-		"}],\"ips\":[{%s\"address\":\"%s/"
-		"32\",\"gateway\":\"169.254.1.1\",\"interface\":1}],",
-		q->version[0] == '0' ? "\"version\":\"4\"," : "", ip);
-	buf_adds(out, "\"routes\":[{\"dst\":\"0.0.0.0/0\",\"gw\":\"169.254.1.1\"}],\"dns\":{}}\n");
+	buf_adds(out, "}],\"ips\":[");
+	ip_write(q, AF_INET, &l->addr, "/32", "169.254.1.1", out);
+	if (six) {
+		buf_adds(out, ",");
+		ip_write(q, AF_INET6, &l->addr6, "/128", GATEWAY6, out);
+	}
+	buf_adds(out, "],\"routes\":[{\"dst\":\"0.0.0.0/0\",\"gw\":\"169.254.1.1\"}");
+	if (six)
+		buf_adds(out, ",{\"dst\":\"::/0\",\"gw\":\"" GATEWAY6 "\"}");
+	buf_adds(out, "],\"dns\":{}}\n");
+}
+
+static void link_plan(
+	const struct cni *c, struct podlink *l, const char *container, struct in_addr a)
+{
+	podlink_plan(l, container, a);
+	l->addr6 = ipam_six(c->ipam, a);
 }
 
 static int maps_add(struct cni *c, const struct podlink *l, struct err *e)
@@ -105,7 +132,7 @@ static int undo(struct cni *c, const char *container, const char *ifname)
 	struct in_addr a;
 	if (ipam_find(c->ipam, container, ifname, &a) < 0)
 		return 0; /* DEL of what is not there succeeds */
-	podlink_plan(&l, container, a);
+	link_plan(c, &l, container, a);
 	if (c->hostports)
 		hostports_del(c->hostports, container);
 	maps_remove(c, &l);
@@ -124,7 +151,7 @@ static void dead_see(void *arg, struct in_addr a, const char *container, const c
 {
 	struct dead *d = arg;
 	struct podlink l;
-	podlink_plan(&l, container, a);
+	link_plan(d->c, &l, container, a);
 	if (podlink_find(&l) == -ENODEV)
 		buf_addf(&d->lines, "%s %s\n", container, ifname);
 }
@@ -165,13 +192,16 @@ static int capabilities_add(
 {
 	struct jv run = jv_get(q->config, "runtimeConfig");
 	struct bandwidth b;
-	struct ip ip = {.family = 4};
-	memcpy(ip.b, &l->addr, 4);
+	static const struct in6_addr none;
+	struct ip ips[2] = {{.family = 4}, {.family = 6}};
+	size_t n = memcmp(&l->addr6, &none, sizeof none) != 0 ? 2 : 1;
+	memcpy(ips[0].b, &l->addr, 4);
+	memcpy(ips[1].b, &l->addr6, 16);
 	bandwidth_read(jv_get(run, "bandwidth"), &b);
 	int r = bandwidth_apply(&b, l, q->netns, q->ifname, e);
 	if (r == 0 && c->hostports)
 		r = hostports_set(
-			c->hostports, q->container, q->pod, &ip, 1, jv_get(run, "portMappings"), e);
+			c->hostports, q->container, q->pod, ips, n, jv_get(run, "portMappings"), e);
 	return r;
 }
 
@@ -182,7 +212,7 @@ static int cmd_add(struct cni *c, const struct cni_req *q, struct buf *out, stru
 	int r = lease_or_reclaim(c, q, &a, e);
 	if (r < 0)
 		return r;
-	podlink_plan(&l, q->container, a);
+	link_plan(c, &l, q->container, a);
 	r = podlink_make(&l, q->netns, q->ifname, c->mtu, e);
 	if (r == 0)
 		r = maps_add(c, &l, e);
@@ -224,7 +254,7 @@ static int cmd_check(struct cni *c, const struct cni_req *q, struct buf *out, st
 	(void)out;
 	if (ipam_find(c->ipam, q->container, q->ifname, &a) < 0)
 		return err_set(e, ENOENT, NULL, "container %s holds no address", q->container);
-	podlink_plan(&l, q->container, a);
+	link_plan(c, &l, q->container, a);
 	int r = podlink_find(&l);
 	if (r < 0)
 		return err_set(e, r, NULL, "link '%s' of container %s", l.host_name, q->container);
@@ -362,7 +392,7 @@ static void adopt_one(void *arg, struct in_addr a, const char *container, const 
 	struct adopt *d = arg;
 	struct podlink l;
 	(void)ifname;
-	podlink_plan(&l, container, a);
+	link_plan(d->c, &l, container, a);
 	if (podlink_find(&l) < 0)
 		return;
 	int r = maps_add(d->c, &l, d->e);

@@ -20,7 +20,10 @@ struct ipam {
 	struct htab *by_addr;  /* 4 bytes -> the same lease */
 	uint32_t first, last;  /* usable, host order; 0 = no range */
 	uint32_t cursor;
+	struct in6_addr net6; /* all zero = none */
 };
+
+#define RANGE6 ".range6" /* no address: never taken for a lease */
 
 static void lease_free(void *v)
 {
@@ -106,6 +109,38 @@ static int leases_load(struct ipam *p, struct err *e)
 	return r < 0 ? err_set(e, r, NULL, "read leases in '%s'", p->dir) : 0;
 }
 
+static void range6_load(struct ipam *p)
+{
+	AUTO_BUF struct buf path = {0}, text = {0};
+	buf_addf(&path, "%s/" RANGE6, p->dir);
+	if (!path.err && file_read(path.p, 64, &text) == 0 && text.p)
+		(void)inet_pton(AF_INET6, text.p, &p->net6);
+}
+
+int ipam_set_range6(struct ipam *p, const struct cidr *c, struct err *e)
+{
+	AUTO_BUF struct buf path = {0};
+	char text[INET6_ADDRSTRLEN];
+	if (c->net.family != 6 || c->prefix > 96)
+		return err_set(e, EINVAL, NULL, "an IPv6 pod range must be a /96 or larger");
+	if (memcmp(&p->net6, c->net.b, 16) == 0)
+		return 0;
+	memcpy(&p->net6, c->net.b, 16);
+	buf_addf(&path, "%s/" RANGE6, p->dir);
+	(void)inet_ntop(AF_INET6, &p->net6, text, sizeof text);
+	int r = path.err ? path.err : file_write_atomic(path.p, str_of(text), 0600);
+	return r < 0 ? err_set(e, r, NULL, "write %s/" RANGE6, p->dir) : 0;
+}
+
+struct in6_addr ipam_six(const struct ipam *p, struct in_addr a)
+{
+	static const struct in6_addr none;
+	struct in6_addr six = p->net6;
+	if (memcmp(&six, &none, sizeof six) != 0)
+		memcpy(six.s6_addr + 12, &a.s_addr, 4);
+	return six;
+}
+
 int ipam_open(const char *dir, struct ipam **ret, struct err *e)
 {
 	struct ipam *p = calloc(1, sizeof(*p));
@@ -120,6 +155,7 @@ int ipam_open(const char *dir, struct ipam **ret, struct err *e)
 		ipam_free(p);
 		return r;
 	}
+	range6_load(p);
 	*ret = p;
 	return 0;
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Node objects -> routes. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,27 +20,59 @@ struct noderoutes {
 	char *name;
 };
 
-/* What this Node says of itself; false when it lacks a podCIDR or an InternalIP. */
+/* The node's ranges for pods, as one text: "10.244.1.0/24,fd00:10:244:1::/64". */
+static int cidrs_of(const struct cobj *o, char out[static 128])
+{
+	int n = 0;
+	out[0] = 0;
+	jv_each (it, jv_path(o->v, "spec.podCIDRs"))
+		if (n < 120)
+			n += snprintf(out + n, (size_t)(128 - n), "%s%.*s", n ? "," : "",
+				STR_FMT(jv_raw_str(it.v)));
+	if (n == 0) /* written by an old client */
+		return jv_copy(jv_path(o->v, "spec.podCIDR"), out, 128);
+	return n < 128 ? 0 : -E2BIG;
+}
+
+/* What this Node says of itself; false when it lacks a range or an InternalIP of the same family.
+ */
 static bool node_peer(const struct cobj *o, struct peer *ret)
 {
-	char cidr[64], ip[64] = "";
+	char text[128];
 	struct peer p = {0};
+	struct cidr_pair pods;
+	struct ip ip;
+	bool has4 = false, has6 = false;
 	jv_each (it, jv_path(o->v, "status.addresses")) {
-		if (jv_is_str(jv_get(it.v, "type"), "InternalIP") && !ip[0])
-			(void)jv_copy(jv_get(it.v, "address"), ip, sizeof(ip));
+		if (!jv_is_str(jv_get(it.v, "type"), "InternalIP") ||
+			ip_parse(jv_raw_str(jv_get(it.v, "address")), &ip))
+			continue;
+		if (ip.family == 4 && !has4)
+			memcpy(p.ip, ip.b, 4);
+		else if (ip.family == 6 && !has6)
+			memcpy(p.ip6, ip.b, 16);
+		has4 |= ip.family == 4;
+		has6 |= ip.family == 6;
 	}
-	if (jv_copy(jv_path(o->v, "spec.podCIDR"), cidr, sizeof(cidr)) < 0 ||
-		cidr_parse(cidr, p.pods, &p.prefix) < 0 || inet_pton(AF_INET, ip, p.ip) != 1)
+	if (cidrs_of(o, text) < 0 || cidr_pair_parse(text, &pods))
 		return false;
+	if (has4 && pods.v4.net.family) {
+		memcpy(p.pods, pods.v4.net.b, 4);
+		p.prefix = pods.v4.prefix;
+	}
+	if (has6 && pods.v6.net.family) {
+		memcpy(p.pods6, pods.v6.net.b, 16);
+		p.prefix6 = pods.v6.prefix;
+	}
 	*ret = p;
-	return true;
+	return p.prefix || p.prefix6;
 }
 
 static void own_node(struct noderoutes *n, const struct cobj *o)
 {
-	char cidr[64];
-	if (jv_copy(jv_path(o->v, "spec.podCIDR"), cidr, sizeof(cidr)) == 0 && cidr[0])
-		n->cfg.on_own_cidr(n->cfg.arg, cidr);
+	char cidrs[128];
+	if (cidrs_of(o, cidrs) == 0 && cidrs[0])
+		n->cfg.on_own_cidr(n->cfg.arg, cidrs);
 }
 
 static void on_node(void *arg, struct cobj *old, struct cobj *new)
@@ -63,18 +94,27 @@ static void on_node(void *arg, struct cobj *old, struct cobj *new)
 			"route to the pods of node %s: %s", (new ? new : old)->name, strerror(-r));
 }
 
-/* Some Node is this peer. A range of length 0 stands for any. */
+/* Every part that `have` tells is the same. */
+static bool same_peer(const struct peer *have, const struct peer *node)
+{
+	static const uint8_t none[16];
+	return (memcmp(have->ip, none, 4) == 0 || memcmp(have->ip, node->ip, 4) == 0) &&
+	       (memcmp(have->ip6, none, 16) == 0 || memcmp(have->ip6, node->ip6, 16) == 0) &&
+	       (!have->prefix ||
+		       (have->prefix == node->prefix && memcmp(have->pods, node->pods, 4) == 0)) &&
+	       (!have->prefix6 || (have->prefix6 == node->prefix6 &&
+					  memcmp(have->pods6, node->pods6, 16) == 0));
+}
+
+/* Some Node is this peer. */
 static bool is_node(void *arg, const struct peer *have)
 {
 	const struct noderoutes *n = arg;
 	struct peer want;
 	informer_each(n->nodes, NULL, it)
 	{
-		if (strcmp(it.obj->name, n->name) == 0 || !node_peer(it.obj, &want) ||
-			memcmp(have->ip, want.ip, 4) != 0)
-			continue;
-		if (have->prefix == 0 ||
-			(have->prefix == want.prefix && memcmp(have->pods, want.pods, 4) == 0))
+		if (strcmp(it.obj->name, n->name) != 0 && node_peer(it.obj, &want) &&
+			same_peer(have, &want))
 			return true;
 	}
 	return false;

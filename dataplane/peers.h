@@ -25,10 +25,10 @@ int vxlan_setup(struct hostnet *net, enum routing how, struct err *e);
 /* The address of a node's xebec_vx0: told by the node's IP, so that nobody has to ask. */
 void vxlan_mac(const uint8_t node_ip[4], uint8_t mac[6]);
 
-struct peer { /* another node */
-	uint8_t ip[4];
-	uint8_t pods[4];
-	unsigned prefix;
+struct peer { /* another node: its addresses and its pods'. Length 0 = not of this family */
+	uint8_t ip[4], pods[4];
+	uint8_t ip6[16], pods6[16];
+	unsigned prefix, prefix6;
 };
 struct peers {
 	struct nl *nl;
@@ -40,7 +40,8 @@ bool peer_behind_vxlan(const struct peers *p, const uint8_t ip[4]);
 /* Setting again replaces. What a peer had before under another address or range must be deleted. */
 int peer_set(struct peers *p, const struct peer *peer);
 int peer_del(struct peers *p, const struct peer *peer);
-/* Removes routes and rows of an earlier run that `wanted` does not know. */
+/* Removes routes and rows of an earlier run that `wanted` does not know: it is given what one of
+ * them says, and what that does not say is zero. */
 int peers_sweep(struct peers *p, bool (*wanted)(void *arg, const struct peer *have), void *arg);
 /* What pods' interfaces may carry: less when some node is behind VXLAN. */
 unsigned peers_pod_mtu(const struct peers *p);

@@ -104,9 +104,16 @@ static int do_peer(struct maps *m, const struct hostnet *net, enum routing how, 
 	struct peers p = {.maps = m, .net = net, .how = how};
 	struct peer peer = {0};
 	int r = nl_open(-1, &p.nl);
-	if (r < 0 || inet_pton(AF_INET, a[0], peer.ip) != 1 ||
-		cidr_parse(a[1], peer.pods, &peer.prefix) < 0)
+	struct ip_pair ip;
+	struct cidr_pair pods;
+	if (r < 0 || ip_pair_parse(a[0], &ip) || cidr_pair_parse(a[1], &pods))
 		return 1;
+	memcpy(peer.ip, ip.v4.b, 4);
+	memcpy(peer.ip6, ip.v6.b, 16);
+	memcpy(peer.pods, pods.v4.net.b, 4);
+	memcpy(peer.pods6, pods.v6.net.b, 16);
+	peer.prefix = pods.v4.prefix;
+	peer.prefix6 = pods.v6.prefix;
 	r = peer_set(&p, &peer);
 	nl_close(p.nl);
 	if (r < 0)

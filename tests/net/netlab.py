@@ -127,9 +127,9 @@ class Lab:
     def router(self, *addrs):
         """The bridge's namespace routes between its networks."""
         self.on(self.br, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.send_redirects=0",
-                "net.ipv4.conf.br0.send_redirects=0")
-        for a in addrs:
-            self.on(self.br, "ip", "addr", "add", a, "dev", "br0")
+                "net.ipv4.conf.br0.send_redirects=0", "net.ipv6.conf.all.forwarding=1")
+        for a in (x for addr in addrs for x in both(addr).split(",")):
+            self.on(self.br, "ip", "addr", "add", a, "dev", "br0", *nodad(a))
 
     def plug(self, ns, ip):
         """Joins a namespace to the bridge as eth0."""
@@ -161,6 +161,9 @@ class Lab:
         ns, ip = self.nodes[node]
         env = ["env", f"XEBEC_CGROUP={self.cgroup}"] if self.cgroup else []
         self.on(ns, *env, TOOL, op, os.path.join(self.bpffs, node), both(ip), SVC, PODS, *args)
+
+    def peer(self, node, ip, pods):
+        self.tool(node, "peer", both(ip), both(pods))
 
     def pod(self, node, name, ip):
         ns = self.space(name)

@@ -3,7 +3,7 @@
 """Three nodes, two networks: n1 and n3 are on one L2 and reach each other's pods directly, n2 is behind a router that knows
 nothing of pods, so they and it speak VXLAN. Pods' interfaces carry 1500 bytes: what is too big for VXLAN must be told."""
 import os, struct
-from netlab import Lab, Tap, numbers
+from netlab import Lab, Tap, V6, numbers
 from services import service, both_ways, expect
 
 lab, tap = Lab("vx"), Tap()
@@ -27,6 +27,8 @@ def upload(who, addr, port):
 
 
 def big_datagrams(who, addr, port, names):
+    if V6:  # nobody on the way cuts: the first one teaches the sender the path's MTU
+        W[who].call("ask", addr=addr, port=port, kind="udp", size=5000, timeout=1)
     r = W[who].call("ask", addr=addr, port=port, kind="udp", n=6, size=5000)
     return expect(r, names) or (None if r["got"] == 30000 else f"{r}")
 
@@ -88,7 +90,7 @@ for name, (ip, _) in PODS.items():
 for name in PODS:
     for other, (ip, pods) in PODS.items():
         if other != name:
-            lab.tool(name, "peer", ip, pods)
+            lab.peer(name, ip, pods)
 lab.host("cl", CLIENT)
 for name, node, ip in (("a", "n1", A), ("b", "n1", B), ("c", "n2", C), ("d", "n3", D)):
     lab.pod(node, name, ip)
@@ -120,7 +122,8 @@ tap.check("bulk: pod to the other node", lambda: bulk("a", N2, 9100))
 tap.check("fragments: pod to pod", lambda: big_datagrams("a", C, 8080, ["c"]))
 tap.check("fragments: pod to cluster address", lambda: big_datagrams("a", "10.96.0.12", 80, ["c"]))
 tap.check("fragments: outside to node port", lambda: big_datagrams("cl", N1, 30082, ["c"]))
-tap.check("VXLAN of a stranger is dropped, that of a node is not", forged)
+if not V6:  # the programs look at the outer packet alone, which is IPv4
+    tap.check("VXLAN of a stranger is dropped, that of a node is not", forged)
 os.environ["XEBEC_MASQ"] = "1"
 for node in PODS:
     lab.tool(node, "up")
