@@ -57,6 +57,13 @@ struct def_kind {
 	bool namespaced, generation;
 };
 
+struct word {
+	char *name, *doc;
+};
+
+enum { MAX_WORDS = 2000 };
+static struct word words[MAX_WORDS];
+static int n_words;
 static struct def_type *types;
 static int n_types, cap_types;
 static struct def_kind *kinds;
@@ -490,6 +497,80 @@ static void parse_package(struct file_state *s, char **tok, int n)
 	}
 }
 
+/* --- descriptions by name, for what has none where it stands --- */
+static void add_word(const char *name, const char *doc)
+{
+	if (n_words == MAX_WORDS)
+		fail(here, "too many words");
+	words[n_words++] = (struct word){dup_z(name), dup_z(doc)};
+}
+
+static int word_cmp(const void *a, const void *b)
+{
+	return strcmp(((const struct word *)a)->name, ((const struct word *)b)->name);
+}
+
+static char *word_of(const char *name)
+{
+	struct word key = {.name = (char *)(uintptr_t)name};
+	struct word *w = bsearch(&key, words, (size_t)n_words, sizeof(*words), word_cmp);
+	return w ? w->doc : NULL;
+}
+
+/* "NodeSelectorTerm" as "Node selector term." */
+static char *spelt_out(const char *name)
+{
+	char text[256];
+	size_t n = 0;
+	for (size_t i = 0; name[i] && n + 3 < sizeof(text); i++) {
+		bool upper = name[i] >= 'A' && name[i] <= 'Z';
+		bool next_lower = name[i + 1] >= 'a' && name[i + 1] <= 'z';
+		bool prev_lower = i && name[i - 1] >= 'a' && name[i - 1] <= 'z';
+		if (i && upper && (prev_lower || next_lower))
+			text[n++] = ' ';
+		text[n++] = (char)(i && upper && next_lower ? name[i] + 32 : name[i]);
+	}
+	text[n++] = '.';
+	text[n] = 0;
+	return dup_z(text);
+}
+
+/* "PodList" is a list of them; "PodSpec" and "PodStatus" are two sides of one. */
+static char *describe_type(const char *full)
+{
+	static const struct {
+		const char *suffix, *text;
+	} forms[] = {{"List", "A list of objects: "}, {"Spec", "What is wanted of: "},
+		{"Status", "What was last seen of: "}};
+	const char *name = strrchr(full, '.') ? strrchr(full, '.') + 1 : full;
+	char text[256];
+	size_t n = strlen(name);
+	if (word_of(name))
+		return word_of(name);
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		size_t k = strlen(forms[i].suffix);
+		if (n <= k || strcmp(name + n - k, forms[i].suffix) != 0)
+			continue;
+		snprintf(text, sizeof(text), "%s%.*s.", forms[i].text, (int)(n - k), name);
+		return dup_z(text);
+	}
+	return spelt_out(name);
+}
+
+static void describe(void)
+{
+	if (n_words)
+		qsort(words, (size_t)n_words, sizeof(*words), word_cmp);
+	for (int i = 0; n_words && i < n_types; i++) {
+		struct def_type *t = &types[i];
+		if (!t->doc)
+			t->doc = describe_type(t->name);
+		for (int j = 0; j < t->n; j++)
+			if (!t->fields[j].doc)
+				t->fields[j].doc = word_of(t->fields[j].name);
+	}
+}
+
 static void parse_line(struct file_state *s, char *line)
 {
 	char *tok[MAX_TOKENS];
@@ -500,6 +581,8 @@ static void parse_line(struct file_state *s, char *line)
 		return;
 	if (!indented && strcmp(tok[0], "package") == 0)
 		parse_package(s, tok, n);
+	else if (!indented && strcmp(tok[0], "word") == 0 && n == 2 && doc)
+		add_word(tok[1], doc);
 	else if (!s->package)
 		fail(here, "the first line must be: package NAME");
 	else if (!indented && strcmp(tok[0], "type") == 0) {
@@ -915,6 +998,7 @@ int main(int argc, char **argv)
 	}
 	for (int i = 3; i < argc; i++)
 		parse_file(argv[i]);
+	describe();
 	resolve();
 	if (errors)
 		return 1;

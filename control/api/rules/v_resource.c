@@ -115,7 +115,19 @@ static void claim(const json_t *obj, const json_t *old, const char *sub, struct 
 	check_claim_spec(c, &spec_path, jget(obj, "spec"));
 	v_rows(c, rows, obj, old);
 }
-const struct kind_rules resource_claim_rules = {.validate = claim};
+
+static void claim_state(struct cells *c, struct jv obj)
+{
+	AUTO_BUF struct buf b = {0};
+	if (jv_present(jv_path(obj, "metadata.deletionTimestamp")))
+		buf_adds(&b, "deleted,");
+	buf_adds(&b, jv_present(jv_path(obj, "status.allocation")) ? "allocated" : "pending");
+	if (jv_len(jv_path(obj, "status.reservedFor")))
+		buf_adds(&b, ",reserved");
+	cell_buf(c, &b, "");
+}
+static const struct cell_rule claim_cells[] = {{"State", claim_state}, {NULL, NULL}};
+const struct kind_rules resource_claim_rules = {.validate = claim, .cells = claim_cells};
 
 static void claim_template(const json_t *obj, const json_t *old, const char *sub, struct causes *c)
 {

@@ -174,6 +174,20 @@ static void indexes(void **state)
 	assert_true(json_array_size(json_object_get(groups, "groups")) > 10);
 }
 
+/* kubectl explain has something to say about everything. */
+static void described(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < api_schema.n_types; i++) {
+		const struct type *t = &api_schema.types[i];
+		assert_true(t->doc && *t->doc);
+		for (size_t j = 0; j < t->n_fields; j++)
+			if (!t->fields[j].doc && strcmp(t->fields[j].name, "apiVersion") != 0 &&
+				strcmp(t->fields[j].name, "kind") != 0)
+				fail_msg("%s.%s", t->name, t->fields[j].name);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +196,7 @@ int main(void)
 		cmocka_unit_test(pod_schema),
 		cmocka_unit_test(version_two),
 		cmocka_unit_test(indexes),
+		cmocka_unit_test(described),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
