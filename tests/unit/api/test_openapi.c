@@ -180,6 +180,8 @@ static void described(void **state)
 	(void)state;
 	for (size_t i = 0; i < api_schema.n_types; i++) {
 		const struct type *t = &api_schema.types[i];
+		if (strstr(t->name, "alpha")) /* not published */
+			continue;
 		assert_true(t->doc && *t->doc);
 		for (size_t j = 0; j < t->n_fields; j++)
 			if (!t->fields[j].doc && strcmp(t->fields[j].name, "apiVersion") != 0 &&
