@@ -21,6 +21,7 @@
 
 struct agent {
 	struct agent_config cfg;
+	char first_ip[64]; /* borrowed by the name service */
 	char pin_dir[256], conf_dir[256], bin_dir[256], sock[256];
 	struct hostnet net;
 	enum routing routing;
@@ -354,6 +355,16 @@ static void sockets_start(struct agent *a)
 		programmer_on_gone(svcwatch_programmer(a->services), on_gone, a->sockets);
 }
 
+/* The first of a list. The name service is IPv4's in a dual-stack cluster, too: its address is one
+ * of the first service range. */
+static const char *first_of(const char *list, char out[static 64])
+{
+	if (!list)
+		return NULL;
+	(void)snprintf(out, 64, "%.*s", (int)strcspn(list, ","), list);
+	return out;
+}
+
 static int names_start(struct agent *a, struct err *e)
 {
 	const struct dns_config c = {.loop = a->cfg.loop,
@@ -361,7 +372,7 @@ static int names_start(struct agent *a, struct err *e)
 		.slices = svcwatch_slices(a->services),
 		.nodes = svcwatch_nodes(a->services),
 		.node_name = a->cfg.node_name,
-		.node_ip = a->cfg.node_ip,
+		.node_ip = first_of(a->cfg.node_ip, a->first_ip),
 		.domain = a->cfg.cluster_domain,
 		.cluster_dns = a->cfg.cluster_dns,
 		.service_cidr = a->cfg.service_cidr,

@@ -293,13 +293,19 @@ static int listen_both(struct dns_server *s)
 	return r;
 }
 
+/* Who may ask over IPv4: pods' first range. */
+static int first_range(const char *cidrs, struct dns_server *s)
+{
+	struct str rest = str_of(cidrs);
+	return ip_cidr_parse(str_cut(&rest, ','), &s->net, &s->prefix);
+}
+
 static int sockets_open(struct dns_server *s, struct err *e)
 {
 	s->udp = (struct loop_fd){.fd = -1, .fn = on_udp, .arg = s};
 	s->tcp = (struct loop_fd){.fd = -1, .fn = on_accept, .arg = s};
 	if (ip_parse(str_of(s->c.ip), &s->own) ||
-		(s->c.cluster_cidr &&
-			ip_cidr_parse(str_of(s->c.cluster_cidr), &s->net, &s->prefix)))
+		(s->c.cluster_cidr && first_range(s->c.cluster_cidr, s)))
 		return err_set(e, EINVAL, NULL, "'%s' or '%s' is no address", s->c.ip,
 			s->c.cluster_cidr ? s->c.cluster_cidr : "");
 	int r = listen_both(s);

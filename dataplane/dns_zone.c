@@ -410,11 +410,14 @@ size_t dns_zone_services(const struct dns_zone *z)
 
 static int net_add(struct dns_zone *z, const char *cidr, struct err *e)
 {
-	if (!cidr)
-		return 0;
-	if (ip_cidr_parse(str_of(cidr), &z->nets[z->n_nets], &z->prefixes[z->n_nets]))
-		return err_set(e, EINVAL, NULL, "'%s' is not a CIDR", cidr);
-	z->n_nets++;
+	struct str rest = str_of(cidr ? cidr : "");
+	while (rest.n) {
+		if (z->n_nets == ARRAY_LEN(z->nets) ||
+			ip_cidr_parse(
+				str_cut(&rest, ','), &z->nets[z->n_nets], &z->prefixes[z->n_nets]))
+			return err_set(e, EINVAL, NULL, "'%s' is not a CIDR", cidr);
+		z->n_nets++;
+	}
 	return 0;
 }
 

@@ -45,8 +45,8 @@ struct dns_owner {
 struct dns_zone {
 	struct dns_zone_config c;
 	struct dns_name domain, primary, mail;
-	struct ip dns_ip, nets[2];
-	unsigned prefixes[2];
+	struct ip dns_ip, nets[4];
+	unsigned prefixes[4];
 	size_t n_nets;
 	struct htab *services;	/* "ns/name" */
 	struct htab *spaces;	/* namespace */

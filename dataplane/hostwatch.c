@@ -131,7 +131,9 @@ bool nodeport_address(const char *rule, const char *node_ip, const struct ip *ip
 		struct ip net, host = *ip;
 		unsigned prefix;
 		if (str_eqz(one, "primary")) {
-			if (ip_parse(str_of(node_ip), &net) == 0 && ip_same(&net, ip))
+			struct ip_pair own;
+			if (ip_pair_parse(node_ip, &own) == 0 &&
+				(ip_same(&own.v4, ip) || ip_same(&own.v6, ip)))
 				return true;
 			continue;
 		}

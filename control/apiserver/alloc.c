@@ -9,17 +9,26 @@
 
 enum { PORT_BITS = 65536, CLAIM_MAX = 64 };
 
+/* The cluster addresses of one family: a run of `size` from `base` on. */
+struct pool {
+	bool v6;
+	uint8_t base[16]; /* network order; IPv4 in the first four bytes */
+	uint32_t size;
+	char cidr[64];
+	uint64_t *ips;
+};
+
 struct alloc {
 	pthread_mutex_t lock;
-	uint32_t base, size; /* IPv4, host order */
-	char cidr[24];
+	struct pool pools[2]; /* the cluster's first family, then the second */
+	size_t n_pools;
 	uint16_t port_min, port_max;
-	uint64_t *ips;
 	uint64_t ports[PORT_BITS / 64];
 };
 
 struct alloc_claim { /* taken by one write and nobody else */
-	uint32_t ips[2];
+	struct pool *pools[4];
+	uint32_t ips[4];
 	uint16_t ports[CLAIM_MAX];
 	size_t n_ips, n_ports;
 };
@@ -37,35 +46,85 @@ static void bit_set(uint64_t *v, uint32_t i, bool on)
 		v[i / 64] &= ~(1ULL << (i % 64));
 }
 
+static uint32_t low_word(const struct pool *p, const uint8_t *addr)
+{
+	uint32_t w;
+	memcpy(&w, addr + (p->v6 ? 12 : 0), 4);
+	return ntohl(w);
+}
+
+static void pool_text(const struct pool *p, uint32_t off, char out[static INET6_ADDRSTRLEN])
+{
+	uint8_t a[16];
+	memcpy(a, p->base, 16);
+	uint32_t w = htonl(low_word(p, a) + off);
+	memcpy(a + (p->v6 ? 12 : 0), &w, 4);
+	(void)inet_ntop(p->v6 ? AF_INET6 : AF_INET, a, out, INET6_ADDRSTRLEN);
+}
+
+/* As many addresses as kube-apiserver allows: 2^20. */
+static int pool_open(struct pool *p, struct str cidr, struct err *e)
+{
+	struct str s = cidr, a = str_cut(&s, '/');
+	char addr[INET6_ADDRSTRLEN];
+	uint64_t len;
+	if (str_copy(addr, sizeof(addr), a) < 0 || str_u64(s, &len) < 0)
+		return -EINVAL;
+	p->v6 = strchr(addr, ':') != NULL;
+	unsigned bits = p->v6 ? 128 : 32;
+	if (inet_pton(p->v6 ? AF_INET6 : AF_INET, addr, p->base) != 1 || len < bits - 20 ||
+		len > bits - 2)
+		return -EINVAL;
+	p->size = 1U << (bits - len);
+	uint32_t w = htonl(low_word(p, p->base) & ~(p->size - 1));
+	memcpy(p->base + (p->v6 ? 12 : 0), &w, 4);
+	(void)str_copy(p->cidr, sizeof(p->cidr), cidr);
+	p->ips = calloc((p->size + 63) / 64, sizeof(uint64_t));
+	if (!p->ips)
+		return err_set(e, ENOMEM, NULL, "out of memory");
+	bit_set(p->ips, 0, true);
+	bit_set(p->ips, p->size - 1, true);
+	return 0;
+}
+
+static int pools_open(struct alloc *al, const char *cidrs, struct err *e)
+{
+	struct str rest = str_of(cidrs);
+	while (rest.n && al->n_pools < 2) {
+		int rc = pool_open(&al->pools[al->n_pools], str_cut(&rest, ','), e);
+		if (rc == -ENOMEM)
+			return rc;
+		if (rc < 0)
+			break;
+		al->n_pools++;
+	}
+	if (rest.n || al->n_pools == 0 || al->pools[0].v6 ||
+		(al->n_pools == 2 && !al->pools[1].v6) ||
+		(strchr(cidrs, ',') != NULL) != (al->n_pools == 2))
+		return err_set(e, EINVAL, NULL,
+			"service range '%s': want IPv4 with /12 to /30, or that and IPv6 with /108 "
+			"to "
+			"/126 behind a comma",
+			cidrs);
+	return 0;
+}
+
 int alloc_new(
 	const char *cidr, uint16_t port_min, uint16_t port_max, struct alloc **ret, struct err *e)
 {
-	char addr[24];
-	struct str s = str_of(cidr), a = str_cut(&s, '/');
-	uint64_t len;
-	struct in_addr in;
-	if (str_copy(addr, sizeof(addr), a) < 0 || inet_pton(AF_INET, addr, &in) != 1 ||
-		str_u64(s, &len) < 0 || len < 12 || len > 30)
-		return err_set(
-			e, EINVAL, NULL, "service range '%s': want IPv4 with /12 to /30", cidr);
 	if (port_min == 0 || port_max < port_min)
 		return err_set(e, EINVAL, NULL, "node port range %u-%u", port_min, port_max);
 	struct alloc *al = calloc(1, sizeof(*al));
-	uint32_t size = 1U << (32 - len);
-	if (al)
-		al->ips = calloc((size + 63) / 64, sizeof(uint64_t));
-	if (!al || !al->ips) {
-		free(al);
+	if (!al)
 		return err_set(e, ENOMEM, NULL, "out of memory");
-	}
 	pthread_mutex_init(&al->lock, NULL);
-	al->base = ntohl(in.s_addr) & ~(size - 1);
-	al->size = size;
 	al->port_min = port_min;
 	al->port_max = port_max;
-	(void)snprintf(al->cidr, sizeof(al->cidr), "%s", cidr);
-	bit_set(al->ips, 0, true);
-	bit_set(al->ips, size - 1, true);
+	int rc = pools_open(al, cidr, e);
+	if (rc < 0) {
+		alloc_free(al);
+		return rc;
+	}
 	*ret = al;
 	return 0;
 }
@@ -75,28 +134,47 @@ void alloc_free(struct alloc *a)
 	if (!a)
 		return;
 	pthread_mutex_destroy(&a->lock);
-	free(a->ips);
+	for (size_t i = 0; i < ARRAY_LEN(a->pools); i++)
+		free(a->pools[i].ips);
 	free(a);
 }
 
-/* -ERANGE: not of the range; -EINVAL: no address. */
-static int ip_offset(const struct alloc *a, struct str s, uint32_t *ret)
+/* -ERANGE: not of the range; -EINVAL: no address of its family. */
+static int ip_offset(const struct pool *p, struct str s, uint32_t *ret)
 {
-	char z[24];
-	struct in_addr in;
-	if (str_copy(z, sizeof(z), s) < 0 || inet_pton(AF_INET, z, &in) != 1)
+	char z[INET6_ADDRSTRLEN];
+	uint8_t a[16] = {0};
+	if (str_copy(z, sizeof(z), s) < 0 || inet_pton(p->v6 ? AF_INET6 : AF_INET, z, a) != 1)
 		return -EINVAL;
-	uint32_t h = ntohl(in.s_addr);
-	if (h < a->base || h - a->base >= a->size)
+	uint32_t off = low_word(p, a) - low_word(p, p->base);
+	if ((p->v6 && memcmp(a, p->base, 12) != 0) || off >= p->size)
 		return -ERANGE;
-	*ret = h - a->base;
+	*ret = off;
 	return 0;
+}
+
+/* The pool of an address's family, or NULL. */
+static struct pool *pool_of(struct alloc *a, const char *ip)
+{
+	bool v6 = strchr(ip, ':') != NULL;
+	for (size_t i = 0; i < a->n_pools; i++)
+		if (a->pools[i].v6 == v6)
+			return &a->pools[i];
+	return NULL;
+}
+
+static bool usable(const struct pool *p, struct str ip, uint32_t *off)
+{
+	return ip_offset(p, ip, off) == 0 && *off != 0 && *off != p->size - 1;
 }
 
 bool alloc_holds(const struct alloc *a, struct str ip)
 {
 	uint32_t off;
-	return ip_offset(a, ip, &off) == 0 && off != 0 && off != a->size - 1;
+	for (size_t i = 0; i < a->n_pools; i++)
+		if (usable(&a->pools[i], ip, &off))
+			return true;
+	return false;
 }
 
 /* --- following the cache --- */
@@ -106,8 +184,9 @@ static void mark(struct alloc *a, const struct obj *o, bool on)
 	struct jv spec = jv_get(jv_of(obj_bytes(o)), "spec");
 	uint32_t off;
 	jv_each (ip, jv_get(spec, "clusterIPs")) {
-		if (ip_offset(a, jv_raw_str(ip.v), &off) == 0 && off != 0 && off != a->size - 1)
-			bit_set(a->ips, off, on);
+		for (size_t i = 0; i < a->n_pools; i++)
+			if (usable(&a->pools[i], jv_raw_str(ip.v), &off))
+				bit_set(a->pools[i].ips, off, on);
 	}
 	jv_each (p, jv_get(spec, "ports")) {
 		int64_t n = jv_int(jv_get(p.v, "nodePort"), 0);
@@ -135,7 +214,7 @@ void alloc_release(struct alloc *a, struct alloc_claim *c)
 		return;
 	pthread_mutex_lock(&a->lock);
 	for (size_t i = 0; i < c->n_ips; i++)
-		bit_set(a->ips, c->ips[i], false);
+		bit_set(c->pools[i]->ips, c->ips[i], false);
 	for (size_t i = 0; i < c->n_ports; i++)
 		bit_set(a->ports, c->ports[i], false);
 	pthread_mutex_unlock(&a->lock);
@@ -166,33 +245,35 @@ static int take_free(uint64_t *v, uint32_t lo, uint32_t hi, uint32_t *ret)
 	return -ENOSPC;
 }
 
-static int take_ip(struct alloc *a, struct alloc_claim *c, uint32_t *ret)
+static int claim_add(struct alloc_claim *c, struct pool *p, uint32_t off)
 {
-	/* The lower part is left for addresses that people ask for (KEP-3070). */
-	uint32_t low = a->size / 16 < 16 ? 16 : a->size / 16 > 256 ? 256 : a->size / 16;
-	int rc = -ENOSPC;
-	pthread_mutex_lock(&a->lock);
-	if (a->size > 2 * low)
-		rc = take_free(a->ips, low + 1, a->size - 1, ret);
-	if (rc < 0)
-		rc = take_free(a->ips, 1, a->size - 1, ret);
-	pthread_mutex_unlock(&a->lock);
-	if (rc == 0)
-		c->ips[c->n_ips++] = *ret;
-	return rc;
-}
-
-static int claim_ip(struct alloc *a, struct alloc_claim *c, uint32_t off)
-{
-	pthread_mutex_lock(&a->lock);
-	bool taken = bit(a->ips, off);
-	if (!taken)
-		bit_set(a->ips, off, true);
-	pthread_mutex_unlock(&a->lock);
-	if (taken)
-		return -EEXIST;
+	c->pools[c->n_ips] = p;
 	c->ips[c->n_ips++] = off;
 	return 0;
+}
+
+static int take_ip(struct alloc *a, struct pool *p, struct alloc_claim *c, uint32_t *ret)
+{
+	/* The lower part is left for addresses that people ask for (KEP-3070). */
+	uint32_t low = p->size / 16 < 16 ? 16 : p->size / 16 > 256 ? 256 : p->size / 16;
+	int rc = -ENOSPC;
+	pthread_mutex_lock(&a->lock);
+	if (p->size > 2 * low)
+		rc = take_free(p->ips, low + 1, p->size - 1, ret);
+	if (rc < 0)
+		rc = take_free(p->ips, 1, p->size - 1, ret);
+	pthread_mutex_unlock(&a->lock);
+	return rc < 0 ? rc : claim_add(c, p, *ret);
+}
+
+static int claim_ip(struct alloc *a, struct pool *p, struct alloc_claim *c, uint32_t off)
+{
+	pthread_mutex_lock(&a->lock);
+	bool taken = bit(p->ips, off);
+	if (!taken)
+		bit_set(p->ips, off, true);
+	pthread_mutex_unlock(&a->lock);
+	return taken ? -EEXIST : claim_add(c, p, off);
 }
 
 static bool claimed(const struct alloc_claim *c, uint32_t port)
@@ -294,6 +375,18 @@ static bool uses_port(const json_t *svc, int64_t n)
 	return false;
 }
 
+/* From two families to one: what the client left of the second one goes with it. */
+static void second_drop(json_t *spec, const json_t *was)
+{
+	static const char *const lists[] = {"clusterIPs", "ipFamilies"};
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+		json_t *v = json_object_get(spec, lists[i]);
+		if (json_array_size(v) == 2 && same(v, json_object_get(was, lists[i])))
+			(void)json_object_set_new(
+				spec, lists[i], json_pack("[O]", json_array_get(v, 0)));
+	}
+}
+
 /* What the server chose before stays, when the client leaves it out. */
 static void keep_allocated(json_t *svc, const json_t *old)
 {
@@ -311,6 +404,8 @@ static void keep_allocated(json_t *svc, const json_t *old)
 			copy_member(spec, was, "ipFamilies");
 		if (!json_object_get(spec, "ipFamilyPolicy"))
 			copy_member(spec, was, "ipFamilyPolicy");
+		if (strcmp(json_str(spec, "ipFamilyPolicy", ""), "SingleStack") == 0)
+			second_drop(spec, was);
 	}
 	if (needs_ports(svc) && needs_ports(old))
 		json_array_foreach (json_object_get(spec, "ports"), i, p) {
@@ -361,19 +456,63 @@ static void drop_of_old_type(json_t *svc, const json_t *old)
 		json_object_del(spec, "internalTrafficPolicy");
 }
 
-/* Address families: this cluster has IPv4 service addresses. */
-static void default_families(json_t *spec)
+static const char *family_name(bool v6)
 {
-	bool headless = strcmp(json_str(spec, "clusterIP", ""), "None") == 0;
-	bool dual = headless && json_object_size(json_object_get(spec, "selector")) == 0 &&
-		    !json_object_get(spec, "ipFamilies");
+	return v6 ? "IPv6" : "IPv4";
+}
+
+static bool is_none(const json_t *spec)
+{
+	return strcmp(json_str(spec, "clusterIP", ""), "None") == 0;
+}
+
+/* The families of addresses that were asked for are told by them. */
+static void families_of_addresses(json_t *spec)
+{
+	json_t *families = json_object_get(spec, "ipFamilies"), *ip;
+	size_t i;
+	if (is_none(spec))
+		return;
+	if (!json_is_array(families)) {
+		families = json_array();
+		(void)json_object_set_new(spec, "ipFamilies", families);
+	}
+	json_array_foreach (json_object_get(spec, "clusterIPs"), i, ip) {
+		if (i < json_array_size(families) || !json_is_string(ip))
+			continue;
+		bool v6 = strchr(json_string_value(ip), ':') != NULL;
+		(void)json_array_append_new(families, json_string(family_name(v6)));
+	}
+}
+
+/* Policy and families where the client left them out (KEP-563). Of a headless Service without a
+ * selector nobody knows what its endpoints will be: both. */
+static void default_families(const struct alloc *a, json_t *spec)
+{
+	bool any = is_none(spec) && json_object_size(json_object_get(spec, "selector")) == 0;
+	json_t *families = json_object_get(spec, "ipFamilies");
+	families_of_addresses(spec);
+	bool two = json_array_size(json_object_get(spec, "ipFamilies")) == 2 ||
+		   json_array_size(json_object_get(spec, "clusterIPs")) == 2;
 	if (!json_object_get(spec, "ipFamilyPolicy"))
 		json_object_set_new(spec, "ipFamilyPolicy",
-			json_string(dual ? "RequireDualStack" : "SingleStack"));
-	dual = headless && strcmp(json_str(spec, "ipFamilyPolicy", ""), "RequireDualStack") == 0;
-	if (!json_array_size(json_object_get(spec, "ipFamilies")))
-		json_object_set_new(spec, "ipFamilies",
-			dual ? json_pack("[s,s]", "IPv4", "IPv6") : json_pack("[s]", "IPv4"));
+			json_string(two || (any && !json_array_size(families)) ? "RequireDualStack"
+									       : "SingleStack"));
+	const char *policy = json_str(spec, "ipFamilyPolicy", "");
+	bool dual = strcmp(policy, "RequireDualStack") == 0 ||
+		    (strcmp(policy, "PreferDualStack") == 0 && (any || a->n_pools == 2));
+	families = json_object_get(spec, "ipFamilies");
+	if (!json_is_array(families)) {
+		families = json_array();
+		(void)json_object_set_new(spec, "ipFamilies", families);
+	}
+	if (json_array_size(families) == 0)
+		(void)json_array_append_new(families, json_string(family_name(a->pools[0].v6)));
+	if (dual && json_array_size(families) == 1) {
+		const char *first = json_string_value(json_array_get(families, 0));
+		bool v6 = first && strcmp(first, "IPv6") == 0;
+		(void)json_array_append_new(families, json_string(family_name(!v6)));
+	}
 }
 
 static int bad_ip(struct req *r, const json_t *svc, const char *ip, const char *why, struct err *e)
@@ -383,49 +522,121 @@ static int bad_ip(struct req *r, const json_t *svc, const char *ip, const char *
 	return invalid(r, e, r->rt.kind, json_str(svc, "metadata.name", ""));
 }
 
+/* What this cluster cannot give. */
+static int check_families(struct req *r, const json_t *svc, struct err *e)
+{
+	const struct alloc *a = r->srv->alloc;
+	const json_t *spec = json_object_get(svc, "spec"),
+		     *families = json_object_get(spec, "ipFamilies");
+	const char *policy = json_str(spec, "ipFamilyPolicy", "");
+	bool any = is_none(spec) && json_object_size(json_object_get(spec, "selector")) == 0;
+	size_t before = r->causes.n, i;
+	json_t *f;
+	if (any) /* nothing is given to it */
+		return 0;
+	if (strcmp(policy, "RequireDualStack") == 0 && a->n_pools < 2)
+		cause_add(&r->causes, "FieldValueInvalid", "spec.ipFamilyPolicy",
+			"Invalid value: \"RequireDualStack\": this cluster is not configured for "
+			"dual-stack services");
+	else if (strcmp(policy, "SingleStack") == 0 &&
+		 (json_array_size(families) == 2 ||
+			 json_array_size(json_object_get(spec, "clusterIPs")) == 2))
+		cause_add(&r->causes, "FieldValueInvalid", "spec.ipFamilyPolicy",
+			"Invalid value: \"SingleStack\": must be RequireDualStack or "
+			"PreferDualStack "
+			"when multiple ipFamilies are specified");
+	json_array_foreach (families, i, f) {
+		const char *name = json_string_value(f) ? json_string_value(f) : "";
+		char field[40];
+		(void)snprintf(field, sizeof(field), "spec.ipFamilies[%zu]", i);
+		if (strcmp(name, "IPv6") == 0 && a->n_pools < 2 &&
+			strcmp(policy, "RequireDualStack") != 0)
+			cause_add(&r->causes, "FieldValueInvalid", field,
+				"Invalid value: \"%s\": not configured on this cluster", name);
+	}
+	return r->causes.n > before ? invalid(r, e, r->rt.kind, json_str(svc, "metadata.name", ""))
+				    : 0;
+}
+
+/* An address that the client asks for. */
+static int allocate_given(struct req *r, const json_t *svc, const json_t *old, const char *ip,
+	struct alloc_claim *c, struct err *e)
+{
+	struct alloc *a = r->srv->alloc;
+	struct pool *p = pool_of(a, ip);
+	uint32_t off;
+	size_t i;
+	json_t *was;
+	json_array_foreach (json_at(old, "spec.clusterIPs"), i, was)
+		if (json_is_string(was) && strcmp(json_string_value(was), ip) == 0)
+			return 0;
+	if (!p)
+		return bad_ip(r, svc, ip, "no range of its family is configured", e);
+	int rc = ip_offset(p, str_of(ip), &off);
+	if (rc == -EINVAL) /* validation says it better */
+		return 0;
+	if (rc == -ERANGE) {
+		char why[224];
+		(void)snprintf(why, sizeof(why),
+			"the provided network does not match the current range: the provided IP "
+			"(%s) is not in the valid range. The range of valid IPs is %s",
+			ip, p->cidr);
+		return bad_ip(r, svc, ip, why, e);
+	}
+	return claim_ip(a, p, c, off) < 0
+		       ? bad_ip(r, svc, ip, "provided IP is already allocated", e)
+		       : 0;
+}
+
+/* One for each family that has none yet. */
+static int allocate_rest(struct req *r, json_t *spec, struct alloc_claim *c, struct err *e)
+{
+	struct alloc *a = r->srv->alloc;
+	const json_t *families = json_object_get(spec, "ipFamilies");
+	json_t *ips = json_object_get(spec, "clusterIPs");
+	for (size_t i = json_array_size(ips); i < json_array_size(families); i++) {
+		const char *name = json_string_value(json_array_get(families, i));
+		struct pool *p = pool_of(a, name && strcmp(name, "IPv6") == 0 ? ":" : ".");
+		char z[INET6_ADDRSTRLEN];
+		uint32_t off;
+		if (!p) /* PreferDualStack without a second range */
+			continue;
+		if (take_ip(a, p, c, &off) < 0)
+			return err_set(e, ENOSPC, "InternalError",
+				"failed to allocate a serviceIP: range is full");
+		pool_text(p, off, z);
+		(void)json_array_append_new(ips, json_string(z));
+	}
+	return 0;
+}
+
 static int allocate_ip(
 	struct req *r, json_t *svc, const json_t *old, struct alloc_claim *c, struct err *e)
 {
-	struct alloc *a = r->srv->alloc;
-	json_t *spec = json_object_get(svc, "spec");
+	json_t *spec = json_object_get(svc, "spec"), *ips = json_object_get(spec, "clusterIPs"), *v;
 	const char *ip = json_str(spec, "clusterIP", "");
-	uint32_t off;
-	if (!*ip && json_array_size(json_object_get(spec, "clusterIPs")))
-		ip = json_string_value(json_array_get(json_object_get(spec, "clusterIPs"), 0));
-	if (ip && *ip) {
-		json_object_set_new(spec, "clusterIP", json_string(ip));
-		ip = json_str(spec, "clusterIP", "");
-		if (!json_array_size(json_object_get(spec, "clusterIPs")))
-			json_object_set_new(spec, "clusterIPs", json_pack("[s]", ip));
-		default_families(spec);
-		if (strcmp(ip, "None") == 0 || strcmp(ip, json_str(old, "spec.clusterIP", "")) == 0)
-			return 0;
-		int rc = ip_offset(a, str_of(ip), &off);
-		if (rc == -EINVAL || needs_ip(old)) /* validation says it better */
-			return 0;
-		if (rc == -ERANGE) {
-			char why[160];
-			(void)snprintf(why, sizeof(why),
-				"the provided network does not match the current range: the "
-				"provided IP "
-				"(%s) is not in the valid range. The range of valid IPs is %s",
-				ip, a->cidr);
-			return bad_ip(r, svc, ip, why, e);
-		}
-		return claim_ip(a, c, off) < 0
-			       ? bad_ip(r, svc, ip, "provided IP is already allocated", e)
-			       : 0;
-	}
-	default_families(spec);
-	if (take_ip(a, c, &off) < 0)
-		return err_set(e, ENOSPC, "InternalError",
-			"failed to allocate a serviceIP: range is full");
-	char z[INET_ADDRSTRLEN];
-	struct in_addr in = {.s_addr = htonl(a->base + off)};
-	(void)inet_ntop(AF_INET, &in, z, sizeof(z));
-	json_object_set_new(spec, "clusterIP", json_string(z));
-	json_object_set_new(spec, "clusterIPs", json_pack("[s]", z));
-	return 0;
+	size_t i;
+	if (!*ip && json_array_size(ips))
+		json_object_set(spec, "clusterIP", json_array_get(ips, 0));
+	if (!json_array_size(ips))
+		json_object_set_new(spec, "clusterIPs", *ip ? json_pack("[s]", ip) : json_array());
+	default_families(r->srv->alloc, spec);
+	int rc = check_families(r, svc, e);
+	if (rc < 0 || is_none(spec))
+		return rc;
+	/* The first address never changes: validation says so better. */
+	if (needs_ip(old) && *json_str(old, "spec.clusterIP", "") &&
+		strcmp(json_str(spec, "clusterIP", ""), json_str(old, "spec.clusterIP", "")) != 0)
+		return 0;
+	json_array_foreach (json_object_get(spec, "clusterIPs"), i, v)
+		if (i < 2 && json_is_string(v) &&
+			(rc = allocate_given(r, svc, old, json_string_value(v), c, e)) < 0)
+			return rc;
+	rc = allocate_rest(r, spec, c, e);
+	if (rc == 0 && !*json_str(spec, "clusterIP", ""))
+		json_object_set(
+			spec, "clusterIP", json_array_get(json_object_get(spec, "clusterIPs"), 0));
+	return rc;
 }
 
 static int bad_port(

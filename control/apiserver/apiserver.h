@@ -14,7 +14,7 @@ struct apiserver;
 struct apiserver_config {
 	struct store *store;	  /* borrowed; must outlive the server */
 	struct loop *loop;	  /* timers (compaction, lease renewal) run here */
-	const char *service_cidr; /* "10.96.0.0/16"; IPv4, /12 to /30 */
+	const char *service_cidr; /* "10.96.0.0/16", /12 to /30; with ",fd00:96::/112" dual stack */
 	const char *cluster_dns;  /* address of the Service kube-system/kube-dns, which the nodes
 				     serve; NULL = none is made */
 	uint16_t node_port_min, node_port_max;

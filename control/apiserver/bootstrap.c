@@ -68,12 +68,12 @@ static int namespaces(struct apiserver *s, struct err *e)
 	return rc;
 }
 
-/* "10.96.0.0/16" -> "10.96.0.1" */
+/* "10.96.0.0/16" -> "10.96.0.1"; of two ranges, that of the first */
 static void first_address(const char *cidr, char out[static INET_ADDRSTRLEN])
 {
 	struct in_addr in = {0};
 	char z[24] = "";
-	struct str s = str_of(cidr), a = str_cut(&s, '/');
+	struct str all = str_of(cidr), s = str_cut(&all, ','), a = str_cut(&s, '/');
 	uint64_t len = 16;
 	(void)str_copy(z, sizeof(z), a);
 	(void)inet_pton(AF_INET, z, &in);
@@ -144,14 +144,20 @@ static int service_cidr(struct apiserver *s, const char *cidr, struct err *e)
 	const struct kind *k =
 		kind_by_resource(STR("networking.k8s.io"), STR("v1"), STR("servicecidrs"));
 	char when[21];
+	json_t *cidrs = json_array();
+	struct str rest = str_of(cidr);
+	while (rest.n) {
+		struct str one = str_cut(&rest, ',');
+		(void)json_array_append_new(cidrs, json_stringn(one.p, one.n));
+	}
 	time_rfc3339(time_now(), when);
 	return k ? ensure(s, k, "", "kubernetes",
-			   json_pack("{s:{s:[s]},s:{s:[{s:s,s:s,s:s,s:s,s:s}]}}", "spec", "cidrs",
-				   cidr, "status", "conditions", "type", "Ready", "status", "True",
+			   json_pack("{s:{s:o},s:{s:[{s:s,s:s,s:s,s:s,s:s}]}}", "spec", "cidrs",
+				   cidrs, "status", "conditions", "type", "Ready", "status", "True",
 				   "lastTransitionTime", when, "reason", "", "message",
 				   "Kubernetes Service CIDR is ready"),
 			   false, e)
-		 : 0;
+		 : (json_decref(cidrs), 0);
 }
 
 static int priority_classes(struct apiserver *s, struct err *e)

@@ -179,6 +179,16 @@ static int import_start(struct up *u, struct up_node *n, struct err *e)
 
 /* ---- server ---- */
 
+static void ranges_arg(const struct up *u, struct proc *p)
+{
+	if (!u->c.dual_stack)
+		return;
+	proc_arg(p, "--service-cidr");
+	proc_arg(p, "10.96.0.0/16,fd00:10:96::/112");
+	proc_arg(p, "--cluster-cidr");
+	proc_arg(p, "10.244.0.0/16,fd00:10:244::/56");
+}
+
 static int server_start(struct up *u, struct err *e)
 {
 	struct proc *p = &u->server;
@@ -196,6 +206,7 @@ static int server_start(struct up *u, struct err *e)
 	proc_arg(p, "3");
 	proc_arg(p, "--advertise");
 	proc_arg(p, CLUSTER_BRIDGE_IP ":6443");
+	ranges_arg(u, p);
 	return proc_start(u->loop, p, e);
 }
 
@@ -272,7 +283,12 @@ static int node_start(struct up *u, struct up_node *n, const char *server_pki, s
 	proc_arg(p, "--run-dir");
 	proc_arg(p, "%s/%s", u->c.run, n->name);
 	proc_arg(p, "--node-ip");
-	proc_arg(p, "%s", n->ip);
+	proc_arg(p, "%s%s%s", n->ip, u->c.dual_stack ? "," : "", u->c.dual_stack ? n->ip6 : "");
+	ranges_arg(u, p);
+	if (u->c.routing[0]) {
+		proc_arg(p, "--routing");
+		proc_arg(p, "%s", u->c.routing);
+	}
 	proc_arg(p, "--runtime");
 	proc_arg(p, "unix://%s", n->socket);
 	proc_arg(p, "--cgroup-root");
@@ -295,16 +311,20 @@ static bool node_is_ready(struct jv v)
 
 static void route_pods(struct up *u, struct up_node *n, struct jv node)
 {
-	char cidr[64];
-	if (jv_copy(jv_path(node, "spec.podCIDR"), cidr, sizeof(cidr)) < 0 ||
-		strcmp(cidr, n->pods) == 0)
+	struct str all = jv_bytes(jv_path(node, "spec.podCIDRs"));
+	if (!all.n || str_eqz(all, n->pods))
 		return;
-	int r = topology_route_pods(&u->topo, n->ip, cidr);
-	if (r < 0)
-		log_warn("no route from the server to the pods of %s (%s): %s", n->name, cidr,
-			strerror(-r));
-	else
-		(void)snprintf(n->pods, sizeof(n->pods), "%s", cidr);
+	jv_each (it, jv_path(node, "spec.podCIDRs")) {
+		char cidr[64];
+		int r = jv_copy(it.v, cidr, sizeof(cidr));
+		r = r < 0 ? r : topology_route_pods(&u->topo, n->ip, n->ip6, cidr);
+		if (r < 0) {
+			log_warn("no route from the server to the pods of %s (%s): %s", n->name,
+				cidr, strerror(-r));
+			return;
+		}
+	}
+	(void)str_copy(n->pods, sizeof(n->pods), all);
 }
 
 static void on_node(void *arg, struct cobj *old, struct cobj *new)
@@ -392,6 +412,7 @@ int bring_up(struct up *u, struct err *e)
 		n->i = i + 1;
 		cluster_node_name(&u->c, n->i, n->name);
 		cluster_node_ip(n->i, n->ip);
+		cluster_node_ip6(n->i, n->ip6);
 		(void)snprintf(
 			n->socket, sizeof(n->socket), "%s/%s/containerd.sock", u->c.run, n->name);
 		r = containerd_start(u, n, e);

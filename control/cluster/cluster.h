@@ -12,6 +12,7 @@
 #include "xebec/base/err.h"
 
 #define CLUSTER_BRIDGE_IP  "172.18.0.1"
+#define CLUSTER_NET6	   "fd00:172:18::" /* /64: the bridge is ::1, node i ::(i+1) */
 #define CLUSTER_RUN_ROOT   "/run/xebec"
 #define CLUSTER_BPFFS_MARK CLUSTER_RUN_ROOT "/.bpffs" /* we mounted /sys/fs/bpf */
 #define CLUSTER_PIN_ROOT   "/sys/fs/bpf/xebec"
@@ -24,12 +25,15 @@ struct cluster {
 	char kubeconfig[256];
 	char exe[256]; /* this program */
 	unsigned nodes;
+	bool dual_stack;  /* IPv6 beside IPv4 */
+	char routing[16]; /* between nodes: "direct", "vxlan"; "" = auto */
 };
 
 int cluster_name_check(
 	const char *name, struct err *e); /* a DNS label of at most CLUSTER_NAME_MAX characters */
 void cluster_node_name(const struct cluster *c, unsigned i, char out[static 64]); /* i from 1 */
 void cluster_node_ip(unsigned i, char out[static 16]);
+void cluster_node_ip6(unsigned i, char out[static 46]);
 /* Defaults from the name: /run/xebec/NAME, /var/lib/xebec/NAME; where fields are empty. */
 int cluster_paths(struct cluster *c, struct err *e);
 
@@ -39,8 +43,10 @@ struct topology {
 	int node_fd[CLUSTER_MAX_NODES + 1]; /* index from 1 */
 };
 int topology_make(const struct cluster *c, struct topology *t, struct err *e);
-/* The server's way to the pods of a node (the proxy subresource). cidr: Node.spec.podCIDR. */
-int topology_route_pods(const struct topology *t, const char *node_ip, const char *cidr);
+/* The server's way to the pods of a node (the proxy subresource). cidr: one of Node.spec.podCIDRs.
+ */
+int topology_route_pods(
+	const struct topology *t, const char *node_ip, const char *node_ip6, const char *cidr);
 void topology_close(struct topology *t);
 
 /* cgroups.c: every process of the cluster is in the cgroup2 tree xebec/<name>/, so that nothing

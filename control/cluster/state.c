@@ -34,6 +34,11 @@ void cluster_node_ip(unsigned i, char out[static 16])
 	(void)snprintf(out, 16, "172.18.0.%u", i + 1);
 }
 
+void cluster_node_ip6(unsigned i, char out[static 46])
+{
+	(void)snprintf(out, 46, CLUSTER_NET6 "%x", i + 1);
+}
+
 static int path_default(char *out, size_t cap, const char *dir, const char *name)
 {
 	if (out[0] == '/')

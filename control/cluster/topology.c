@@ -22,16 +22,19 @@ static int ns_path(const struct cluster *c, const char *what, char *out, size_t 
 	return (size_t)snprintf(out, cap, "%s/netns/%s", c->run, what) < cap ? 0 : -ENAMETOOLONG;
 }
 
-static int bridge_make(int net_fd, int *ret_ifindex)
+static int bridge_make(const struct cluster *c, int net_fd, int *ret_ifindex)
 {
 	AUTO(cleanup_nl) struct nl *n = NULL;
 	struct nl_link br;
 	struct in_addr a;
+	struct in6_addr six;
 	int r = nl_open(net_fd, &n);
 	if (r < 0 || (r = nl_bridge_add(n, "br0")) < 0 || (r = nl_link_get(n, "br0", &br)) < 0)
 		return r;
 	(void)inet_pton(AF_INET, CLUSTER_BRIDGE_IP, &a);
-	if ((r = nl_addr_add(n, br.ifindex, AF_INET, &a, 24)) < 0)
+	(void)inet_pton(AF_INET6, CLUSTER_NET6 "1", &six);
+	if ((r = nl_addr_add(n, br.ifindex, AF_INET, &a, 24)) < 0 ||
+		(c->dual_stack && (r = nl_addr_add(n, br.ifindex, AF_INET6, &six, 64)) < 0))
 		return r;
 	*ret_ifindex = br.ifindex;
 	return nl_link_up(n, br.ifindex);
@@ -56,7 +59,25 @@ static int node_uplink(int node_fd, const char *ip)
 	return nl_route_replace(n, &dflt);
 }
 
-static int node_connect(int net_fd, int bridge, int node_fd, unsigned i)
+static int node_uplink6(int node_fd, unsigned i)
+{
+	AUTO(cleanup_nl) struct nl *n = NULL;
+	struct nl_link eth;
+	struct nl_route dflt = {.family = AF_INET6, .has_gw = true, .protocol = 3};
+	char ip[46];
+	struct in6_addr a;
+	int r = nl_open(node_fd, &n);
+	if (r < 0 || (r = nl_link_get(n, "eth0", &eth)) < 0)
+		return r;
+	cluster_node_ip6(i, ip);
+	(void)inet_pton(AF_INET6, ip, &a);
+	(void)inet_pton(AF_INET6, CLUSTER_NET6 "1", dflt.gw);
+	dflt.oif = eth.ifindex;
+	r = nl_addr_add(n, eth.ifindex, AF_INET6, &a, 64);
+	return r < 0 ? r : nl_route_replace(n, &dflt);
+}
+
+static int node_connect(const struct cluster *c, int net_fd, int bridge, int node_fd, unsigned i)
 {
 	AUTO(cleanup_nl) struct nl *n = NULL;
 	char port[IFNAMSIZ], ip[16];
@@ -69,7 +90,8 @@ static int node_connect(int net_fd, int bridge, int node_fd, unsigned i)
 		(r = nl_link_master(n, link.ifindex, bridge)) < 0 ||
 		(r = nl_link_up(n, link.ifindex)) < 0)
 		return r;
-	return node_uplink(node_fd, ip);
+	r = node_uplink(node_fd, ip);
+	return r < 0 || !c->dual_stack ? r : node_uplink6(node_fd, i);
 }
 
 /* A mount namespace whose mounts neither leak to the machine nor outlive the cluster's processes;
@@ -134,7 +156,7 @@ static int nodes_make(const struct cluster *c, struct topology *t, int bridge, s
 		if (r == 0)
 			r = t->node_fd[i] = netns_new(path);
 		if (r >= 0)
-			r = node_connect(t->net_fd, bridge, t->node_fd[i], i);
+			r = node_connect(c, t->net_fd, bridge, t->node_fd[i], i);
 		if (r < 0)
 			return err_set(e, r, NULL, "make the network namespace of %s", node);
 	}
@@ -151,7 +173,8 @@ int topology_make(const struct cluster *c, struct topology *t, struct err *e)
 	if (r < 0)
 		return r;
 	if ((r = ns_path(c, "net", path, sizeof(path))) < 0 ||
-		(r = t->net_fd = netns_new(path)) < 0 || (r = bridge_make(t->net_fd, &bridge)) < 0)
+		(r = t->net_fd = netns_new(path)) < 0 ||
+		(r = bridge_make(c, t->net_fd, &bridge)) < 0)
 		return err_set(e, r, NULL, "make the bridge namespace '%s'", path);
 	r = nodes_make(c, t, bridge, e);
 	if (r == 0)
@@ -159,15 +182,18 @@ int topology_make(const struct cluster *c, struct topology *t, struct err *e)
 	return r < 0 ? r : 0;
 }
 
-int topology_route_pods(const struct topology *t, const char *node_ip, const char *cidr)
+int topology_route_pods(
+	const struct topology *t, const char *node_ip, const char *node_ip6, const char *cidr)
 {
 	AUTO(cleanup_nl) struct nl *n = NULL;
 	struct nl_link br;
-	struct nl_route route = {.family = AF_INET, .has_gw = true, .protocol = NL_PROTO_XEBEC};
-	char net[16];
-	if (sscanf(cidr, "%15[0-9.]/%u", net, &route.prefix) != 2 || route.prefix > 32 ||
-		inet_pton(AF_INET, net, route.dst) != 1 ||
-		inet_pton(AF_INET, node_ip, route.gw) != 1)
+	bool six = strchr(cidr, ':') != NULL;
+	struct nl_route route = {
+		.family = six ? AF_INET6 : AF_INET, .has_gw = true, .protocol = NL_PROTO_XEBEC};
+	char net[46];
+	if (sscanf(cidr, "%45[0-9a-f.:]/%u", net, &route.prefix) != 2 ||
+		route.prefix > (six ? 128 : 32) || inet_pton(route.family, net, route.dst) != 1 ||
+		inet_pton(route.family, six ? node_ip6 : node_ip, route.gw) != 1)
 		return -EINVAL;
 	int r = nl_open(t->net_fd, &n);
 	if (r < 0 || (r = nl_link_get(n, "br0", &br)) < 0)

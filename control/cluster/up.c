@@ -253,6 +253,7 @@ static int options(struct up *u, bool *ret_detach, int argc, char **argv)
 		{"name", required_argument, NULL, 'n'}, {"data-dir", required_argument, NULL, 'd'},
 		{"run-dir", required_argument, NULL, 'r'}, {"listen", required_argument, NULL, 'l'},
 		{"kubeconfig", required_argument, NULL, 'k'}, {"detach", no_argument, NULL, 'D'},
+		{"dual-stack", no_argument, NULL, '6'}, {"routing", required_argument, NULL, 'R'},
 		{0}};
 	const struct {
 		int opt;
@@ -260,13 +261,16 @@ static int options(struct up *u, bool *ret_detach, int argc, char **argv)
 		size_t cap;
 	} strings[] = {{'n', u->c.name, sizeof(u->c.name)}, {'d', u->c.data, sizeof(u->c.data)},
 		{'r', u->c.run, sizeof(u->c.run)}, {'l', u->c.listen, sizeof(u->c.listen)},
-		{'k', u->c.kubeconfig, sizeof(u->c.kubeconfig)}};
+		{'k', u->c.kubeconfig, sizeof(u->c.kubeconfig)},
+		{'R', u->c.routing, sizeof(u->c.routing)}};
 	for (int o; (o = getopt_long(argc, argv, "", opts, NULL)) != -1;) {
 		char end;
 		if (o == '?')
 			return -EINVAL;
 		if (o == 'D')
 			*ret_detach = true;
+		if (o == '6')
+			u->c.dual_stack = true;
 		if (o == 'N' && sscanf(optarg, "%u%c", &u->c.nodes, &end) != 1)
 			u->c.nodes = 0;
 		for (size_t i = 0; i < ARRAY_LEN(strings); i++)
@@ -279,6 +283,12 @@ static int options(struct up *u, bool *ret_detach, int argc, char **argv)
 	if (u->c.nodes < 1 || u->c.nodes >= CLUSTER_MAX_NODES) {
 		fprintf(stderr, "xebec up: --nodes: want a number from 1 to %d\n",
 			CLUSTER_MAX_NODES - 1);
+		return -EINVAL;
+	}
+	if (u->c.routing[0] && strcmp(u->c.routing, "auto") != 0 &&
+		strcmp(u->c.routing, "direct") != 0 && strcmp(u->c.routing, "vxlan") != 0) {
+		fprintf(stderr, "xebec up: --routing: '%s' is not auto, direct or vxlan\n",
+			u->c.routing);
 		return -EINVAL;
 	}
 	return optind < argc ? -EINVAL : 0;
@@ -295,7 +305,8 @@ int cluster_up_main(int argc, char **argv)
 	if (options(&u, &daemon, argc, argv) < 0) {
 		fprintf(stderr, "usage: xebec up [--nodes N] [--name NAME] [--data-dir DIR] "
 				"[--run-dir DIR] [--listen ADDR:PORT]\n"
-				"                [--kubeconfig FILE] [--detach]\n");
+				"                [--kubeconfig FILE] [--dual-stack] [--routing "
+				"auto|direct|vxlan] [--detach]\n");
 		return 2;
 	}
 	ssize_t n = readlink("/proc/self/exe", u.c.exe, sizeof(u.c.exe) - 1);

@@ -11,9 +11,9 @@ struct up;
 struct up_node {
 	struct up *up;
 	unsigned i;
-	char name[64], ip[16];
+	char name[64], ip[16], ip6[46];
 	char socket[160]; /* containerd's */
-	char pods[64];	  /* addresses of its pods that the server has a route to */
+	char pods[128];	  /* spec.podCIDRs that the server has routes to */
 	struct proc containerd, import, node;
 	bool imported, ready;
 };

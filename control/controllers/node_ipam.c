@@ -1,94 +1,141 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Node IPAM: every node gets the first free block of the cluster's address range as spec.podCIDR.
+ * Node IPAM: every node gets the first free block of each of the cluster's address ranges.
  * The nodes themselves are the record of what is taken; keys are worked on one at a time, and each
  * write is seen in the cache before the next, so no block is given twice. */
 #include <arpa/inet.h>
 #include "controllers/object.h"
 
+/* A network of one family. */
 struct range {
-	uint32_t base;
-	unsigned bits;
+	uint8_t addr[16]; /* network order; IPv4 in the first four bytes */
+	unsigned len;	  /* of the prefix */
+	bool v6;
 };
 
 static bool parse_cidr(struct str s, struct range *ret)
 {
 	char text[64];
-	struct in_addr a;
-	uint64_t bits;
-	struct str rest;
+	struct str addr = str_cut(&s, '/');
+	uint64_t len;
 
-	if (str_copy(text, sizeof(text), s) < 0)
+	*ret = (struct range){0};
+	if (str_copy(text, sizeof(text), addr) < 0 || str_u64(s, &len) < 0)
 		return false;
-	rest = str_of(text);
-	struct str addr = str_cut(&rest, '/');
-	text[addr.n] = '\0';
-	if (inet_pton(AF_INET, text, &a) != 1 || str_u64(rest, &bits) < 0 || bits > 32)
-		return false;
-	ret->bits = (unsigned)bits;
-	ret->base = bits ? ntohl(a.s_addr) & (uint32_t)(0xffffffffu << (32 - bits)) : 0;
+	ret->v6 = strchr(text, ':') != NULL;
+	ret->len = (unsigned)len;
+	return inet_pton(ret->v6 ? AF_INET6 : AF_INET, text, ret->addr) == 1 &&
+	       len <= (ret->v6 ? 128 : 32);
+}
+
+/* The n bits of an address that end at bit `end`: n <= 20. */
+static uint32_t bits_at(const uint8_t *addr, unsigned end, unsigned n)
+{
+	uint32_t v = 0;
+
+	for (unsigned i = end - n; i < end; i++)
+		v = v << 1 | (addr[i / 8] >> (7 - i % 8) & 1);
+	return v;
+}
+
+static bool same_prefix(const uint8_t *a, const uint8_t *b, unsigned len)
+{
+	for (unsigned i = 0; i < len; i++)
+		if ((a[i / 8] ^ b[i / 8]) >> (7 - i % 8) & 1)
+			return false;
 	return true;
 }
 
-/* Marks the blocks of `all` that r touches. */
-static void mark(
-	unsigned char *used, size_t n, const struct range *all, unsigned bits, struct range r)
+/* Marks the blocks (of prefix length `len`) of `all` that r touches. */
+static void mark(unsigned char *used, const struct range *all, unsigned len, const struct range *r)
 {
-	uint64_t first = r.base, last = first + (1ull << (32 - r.bits)) - 1;
-	uint64_t lo = all->base, block = 1ull << (32 - bits), hi = lo + block * n - 1;
-
-	if (last < lo || first > hi)
+	if (r->v6 != all->v6 ||
+		!same_prefix(r->addr, all->addr, r->len < all->len ? r->len : all->len))
 		return;
-	first = first < lo ? lo : first;
-	last = last > hi ? hi : last;
-	for (uint64_t i = (first - lo) / block; i <= (last - lo) / block; i++)
-		used[i] = 1;
+	if (r->len <= all->len) {
+		memset(used, 1, (size_t)1 << (len - all->len));
+		return;
+	}
+	/* smaller than a block, or some of them */
+	unsigned known = r->len < len ? r->len : len;
+	uint32_t first = bits_at(r->addr, known, known - all->len) << (len - known);
+	memset(used + first, 1, (size_t)1 << (len - known));
 }
 
-static void mark_node(unsigned char *used, size_t n, const struct range *all, unsigned bits,
-	const struct cobj *node)
+static void mark_node(
+	unsigned char *used, const struct range *all, unsigned len, const struct cobj *node)
 {
 	struct range r;
 
 	if (parse_cidr(jv_raw_str(jv_path(node->v, "spec.podCIDR")), &r))
-		mark(used, n, all, bits, r);
+		mark(used, all, len, &r);
 	jv_each (it, jv_path(node->v, "spec.podCIDRs")) {
 		if (parse_cidr(jv_raw_str(it.v), &r))
-			mark(used, n, all, bits, r);
+			mark(used, all, len, &r);
 	}
+}
+
+/* The text of block i. */
+static const char *block_text(struct rc *rc, const struct range *all, unsigned len, uint32_t i)
+{
+	uint8_t a[16];
+	char text[INET6_ADDRSTRLEN];
+
+	memcpy(a, all->addr, 16);
+	for (unsigned b = len; b > all->len; b--, i >>= 1)
+		a[(b - 1) / 8] = (uint8_t)((a[(b - 1) / 8] & ~(0x80 >> (b - 1) % 8)) |
+					   (i & 1 ? 0x80 >> (b - 1) % 8 : 0));
+	(void)inet_ntop(all->v6 ? AF_INET6 : AF_INET, a, text, sizeof(text));
+	return rc_printf(rc, "%s/%u", text, len);
+}
+
+/* The first free block of a range: NULL when there is none, or the range is no good. */
+static const char *block_take(struct rc *rc, struct str cidr)
+{
+	struct range all;
+
+	if (!parse_cidr(cidr, &all))
+		return NULL;
+	/* As in Kubernetes: /24 and /64, or fewer pods a node where the range is small. */
+	unsigned len = all.v6 ? 64 : rc->cfg->node_cidr_bits ? rc->cfg->node_cidr_bits : 24;
+	if (all.v6 && all.len > 60)
+		len = all.len + 4 > 96 ? 96 : all.len + 4;
+	if (len < all.len || len > (all.v6 ? 96 : 30) || len - all.len > 20)
+		return NULL;
+	size_t n = (size_t)1 << (len - all.len), i = 0;
+	unsigned char *used = arena_alloc(&rc->arena, n);
+	if (!used)
+		return NULL;
+	rc_each(rc, R_NODE, NULL, it) mark_node(used, &all, len, it.obj);
+	while (i < n && used[i])
+		i++;
+	return i < n ? block_text(rc, &all, len, (uint32_t)i) : NULL;
 }
 
 static void reconcile(struct rc *rc, const char *ns, const char *name)
 {
 	const struct cobj *node = rc_get(rc, R_NODE, ns, name);
-	unsigned bits = rc->cfg->node_cidr_bits ? rc->cfg->node_cidr_bits : 24;
-	struct range all;
+	struct str ranges = str_of(rc->cfg->cluster_cidr ? rc->cfg->cluster_cidr : "");
+	const char *first = NULL;
 
-	if (!node || deleting(node) || jv_raw_str(jv_path(node->v, "spec.podCIDR")).n ||
-		!rc->cfg->cluster_cidr || !parse_cidr(str_of(rc->cfg->cluster_cidr), &all) ||
-		bits < all.bits || bits > 30 || bits - all.bits > 20)
+	if (!node || deleting(node) || jv_raw_str(jv_path(node->v, "spec.podCIDR")).n || !ranges.n)
 		return;
-	size_t n = (size_t)1 << (bits - all.bits), free_at = 0;
-	unsigned char *used = arena_alloc(&rc->arena, n);
-	if (!used) {
-		rc->again = true;
-		return;
+	json_t *cidrs = json_array();
+	while (ranges.n) {
+		const char *cidr = block_take(rc, str_cut(&ranges, ','));
+		if (!cidr) {
+			json_decref(cidrs);
+			rc_event(rc, R_NODE, node, true, "CIDRNotAvailable",
+				"Node %s status is now: CIDRNotAvailable", name);
+			rc_requeue(rc, 30 * NS_PER_SEC);
+			return;
+		}
+		first = first ? first : cidr;
+		(void)json_array_append_new(cidrs, json_string(cidr));
 	}
-	rc_each(rc, R_NODE, NULL, it) mark_node(used, n, &all, bits, it.obj);
-	while (free_at < n && used[free_at])
-		free_at++;
-	if (free_at == n) {
-		rc_event(rc, R_NODE, node, true, "CIDRNotAvailable",
-			"Node %s status is now: CIDRNotAvailable", name);
-		rc_requeue(rc, 30 * NS_PER_SEC);
-		return;
-	}
-	uint32_t base = all.base + (uint32_t)(free_at << (32 - bits));
-	const char *cidr = rc_printf(rc, "%u.%u.%u.%u/%u", base >> 24, (base >> 16) & 255,
-		(base >> 8) & 255, base & 255, bits);
 	struct action *a = rc_patch(rc, R_NODE, node, NULL,
-		json_pack("{s:{s:s},s:{s:s,s:[s]}}", "metadata", "uid", node->uid, "spec",
-			"podCIDR", cidr, "podCIDRs", cidr));
-	on_fail(rc, a, R_NODE, node, "CIDRAssignmentFailed", "Failed to assign %s: ", cidr);
+		json_pack("{s:{s:s},s:{s:s,s:o}}", "metadata", "uid", node->uid, "spec", "podCIDR",
+			first, "podCIDRs", cidrs));
+	on_fail(rc, a, R_NODE, node, "CIDRAssignmentFailed", "Failed to assign %s: ", first);
 }
 
 static void map_node(struct rc *rc, struct cobj *old, struct cobj *new)

@@ -116,10 +116,14 @@ int field_ref(const struct env_ctx *c, const char *path, struct buf *out, struct
 		map_lines(json_at(c->pod, path), out);
 	else if (strcmp(path, "spec.nodeName") == 0)
 		buf_adds(out, c->node_name);
-	else if (strcmp(path, "status.podIP") == 0 || strcmp(path, "status.podIPs") == 0)
+	else if (strcmp(path, "status.podIP") == 0)
 		buf_adds(out, c->pod_ip ? c->pod_ip : "");
-	else if (strcmp(path, "status.hostIP") == 0 || strcmp(path, "status.hostIPs") == 0)
+	else if (strcmp(path, "status.podIPs") == 0)
+		buf_adds(out, c->pod_ips ? c->pod_ips : c->pod_ip ? c->pod_ip : "");
+	else if (strcmp(path, "status.hostIP") == 0)
 		buf_adds(out, c->host_ip ? c->host_ip : "");
+	else if (strcmp(path, "status.hostIPs") == 0)
+		buf_adds(out, c->host_ips ? c->host_ips : c->host_ip ? c->host_ip : "");
 	else
 		return err_set(e, EINVAL, NULL, "unsupported fieldPath: %s", path);
 	return 0;

@@ -9,6 +9,7 @@
 struct env_ctx {
 	const json_t *pod; /* whole object */
 	const char *pod_ip, *host_ip, *node_name;
+	const char *pod_ips, *host_ips;	     /* with commas between */
 	int64_t node_cpu_milli, node_memory; /* what a container without a limit may use */
 	/* Borrowed object or NULL when it does not exist. */
 	const json_t *(*configmap)(void *arg, const char *name);

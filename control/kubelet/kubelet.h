@@ -15,6 +15,7 @@ struct kubelet_config {
 	struct client *client; /* the caller's; must outlive the kubelet */
 	const char *node_name;
 	const char *node_ip;	    /* hostIP of its pods, InternalIP of the Node */
+	const char *node_ips;	    /* all of them, node_ip first: "10.0.0.1,fd00::1"; NULL = one */
 	const char *root_dir;	    /* volumes, termination messages; made when absent */
 	const char *log_dir;	    /* container logs; NULL = <root_dir>/logs */
 	const char *runtime;	    /* "unix:///run/containerd/containerd.sock" */

@@ -133,7 +133,7 @@ static void hosts_text(const struct pod *p, struct buf *out)
 		buf_adds(out, alias ? alias : "");
 		return;
 	}
-	spec_hosts_file(&ctx, p->obj, p->ip, out);
+	spec_hosts_file(&ctx, p->obj, p->ips, out);
 }
 
 static int add_hosts(struct pod *p, const json_t *container, json_t *out)

@@ -139,15 +139,28 @@ static json_t *conditions(struct node *n)
 	return l;
 }
 
+static json_t *addresses(const struct kubelet *k)
+{
+	json_t *out = json_array();
+	struct str rest = str_of(node_ips(k));
+	while (rest.n) {
+		struct str ip = str_cut(&rest, ',');
+		(void)json_array_append_new(
+			out, json_pack("{s:s, s:s%}", "type", "InternalIP", "address", ip.p, ip.n));
+	}
+	(void)json_array_append_new(
+		out, json_pack("{s:s, s:s}", "type", "Hostname", "address", k->c.node_name));
+	return out;
+}
+
 static json_t *status_of(struct node *n)
 {
 	struct kubelet *k = n->k;
 	json_t *cap = resources(k);
 	const char *port = k->c.listen ? strrchr(k->c.listen, ':') : NULL;
-	return json_pack("{s:O, s:o, s:o, s:[{s:s, s:s}, {s:s, s:s}], s:{s:{s:i}}, s:o, s:o}",
-		"capacity", cap, "allocatable", cap, "conditions", conditions(n), "addresses",
-		"type", "InternalIP", "address", k->c.node_ip, "type", "Hostname", "address",
-		k->c.node_name, "daemonEndpoints", "kubeletEndpoint", "Port",
+	return json_pack("{s:O, s:o, s:o, s:o, s:{s:{s:i}}, s:o, s:o}", "capacity", cap,
+		"allocatable", cap, "conditions", conditions(n), "addresses", addresses(k),
+		"daemonEndpoints", "kubeletEndpoint", "Port",
 		port ? (int)strtol(port + 1, NULL, 10) : 10250, "nodeInfo", node_info(k), "images",
 		n->images ? json_incref(n->images) : json_array());
 }
@@ -291,6 +304,10 @@ static void push_status(struct node *n)
 	if (n->sent && json_equal(n->sent, bare) && now - n->sent_at < STATUS_FORCE)
 		return;
 	AUTO_JSON json_t *patch = json_pack("{s:O}", "status", st);
+	/* A strategic merge takes the type for the key of an address: two of one type would become
+	 * one. */
+	(void)json_array_insert_new(
+		json_object_get(st, "addresses"), 0, json_pack("{s:s}", "$patch", "replace"));
 	json_write(patch, &body);
 	if (client_patch(k->client, &nodes, NULL, k->c.node_name, "status", CLIENT_PATCH_STRATEGIC,
 		    buf_str(&body), on_patched, n)) {

@@ -83,7 +83,7 @@ struct pod {
 	bool sandbox_ready, sandbox_busy;
 	unsigned sandbox_attempt;
 	int64_t sandbox_retry_at, sandbox_delay;
-	char *ip;
+	char *ip, *ips;	       /* of the sandbox: the first, and all with commas between */
 	json_t *old_sandboxes; /* ids of older ones, to be removed */
 	struct op *sandbox_op;
 	int64_t sandbox_made_at;
@@ -177,5 +177,7 @@ void spec_ctx_of(const struct pod *p, struct spec_ctx *c);
 /* status.c */
 json_t *status_make(struct pod *p, int64_t now);
 void status_push(struct pod *p);
+
+const char *node_ips(const struct kubelet *k); /* with commas between */
 
 #endif

@@ -48,7 +48,8 @@ void pod_unref(struct pod *p)
 	json_t *trees[] = {p->obj, p->old_sandboxes, p->status, p->sent, p->conditions};
 	for (size_t i = 0; i < ARRAY_LEN(trees); i++)
 		json_decref(trees[i]);
-	char *strings[] = {p->ns, p->name, p->uid, p->evicted, p->evict_msg, p->sandbox, p->ip};
+	char *strings[] = {
+		p->ns, p->name, p->uid, p->evicted, p->evict_msg, p->sandbox, p->ip, p->ips};
 	for (size_t i = 0; i < ARRAY_LEN(strings); i++)
 		free(strings[i]);
 	free(p->slots);

@@ -228,6 +228,18 @@ static void place_slot(struct slot *s, const json_t *containers)
 
 /* --- sandboxes --- */
 
+/* "10.244.1.5,fd00:10:244:1::af4:105" */
+static void ips_join(const json_t *resp, char **ret)
+{
+	AUTO_BUF struct buf b = {0};
+	size_t i;
+	json_t *more;
+	buf_adds(&b, json_str(resp, "status.network.ip", ""));
+	json_array_foreach (json_at(resp, "status.network.additional_ips"), i, more)
+		buf_addf(&b, ",%s", json_str(more, "ip", ""));
+	set_str(ret, b.p && !b.err ? b.p : "");
+}
+
 static void on_sandbox_status(void *arg, const struct err *e, int status, const json_t *resp)
 {
 	struct refresh *r = arg;
@@ -236,8 +248,10 @@ static void on_sandbox_status(void *arg, const struct err *e, int status, const 
 		note_error(r, e);
 	if (!e) {
 		const char *ip = json_str(resp, "status.network.ip", "");
-		if (*ip || !p->ip)
+		if (*ip || !p->ip) {
 			set_str(&p->ip, ip);
+			ips_join(resp, &p->ips);
+		}
 	}
 	r->waiting--;
 	step(r);
@@ -261,7 +275,7 @@ static void place_sandboxes(struct refresh *r)
 	}
 	const char *id = best ? json_str(best, "id", "") : NULL;
 	if (!id || !p->sandbox || strcmp(p->sandbox, id) != 0)
-		set_str(&p->ip, NULL);
+		set_str(&p->ip, NULL), set_str(&p->ips, NULL);
 	set_str(&p->sandbox, id);
 	p->sandbox_ready = best && json_i64(best, "state", CRI_SANDBOX_READY) == CRI_SANDBOX_READY;
 	if (best) {

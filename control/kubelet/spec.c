@@ -590,7 +590,7 @@ json_t *spec_container(const struct spec_ctx *c, const struct container_args *a)
 
 /* --- /etc/hosts --- */
 
-void spec_hosts_file(const struct spec_ctx *c, const json_t *pod, const char *ip, struct buf *out)
+void spec_hosts_file(const struct spec_ctx *c, const json_t *pod, const char *ips, struct buf *out)
 {
 	const char *sub = json_str(pod, "spec.subdomain", "");
 	AUTO_BUF struct buf host = {0};
@@ -604,11 +604,14 @@ void spec_hosts_file(const struct spec_ctx *c, const json_t *pod, const char *ip
 		      "fe00::0\tip6-mcastprefix\n"
 		      "fe00::1\tip6-allnodes\n"
 		      "fe00::2\tip6-allrouters\n");
-	if (ip && *ip && *sub)
-		buf_addf(out, "%s\t%s.%s.%s.svc.%s\t%s\n", ip, host.p, sub,
-			json_str(pod, "metadata.namespace", ""), c->domain, host.p);
-	else if (ip && *ip)
-		buf_addf(out, "%s\t%s\n", ip, host.p);
+	struct str rest = str_of(ips ? ips : "");
+	while (rest.n) {
+		buf_add_str(out, str_cut(&rest, ','));
+		if (*sub)
+			buf_addf(out, "\t%s.%s.%s.svc.%s", host.p, sub,
+				json_str(pod, "metadata.namespace", ""), c->domain);
+		buf_addf(out, "\t%s\n", host.p);
+	}
 	if (json_array_size(json_at(pod, "spec.hostAliases")) > 0)
 		buf_adds(out, "\n# Entries added by HostAliases.\n");
 	json_array_foreach (json_at(pod, "spec.hostAliases"), i, v) {

@@ -45,6 +45,6 @@ struct pod_limits {
 };
 void spec_pod_limits(const json_t *spec, struct pod_limits *out);
 /* The pod's /etc/hosts. */
-void spec_hosts_file(const struct spec_ctx *c, const json_t *pod, const char *ip, struct buf *out);
+void spec_hosts_file(const struct spec_ctx *c, const json_t *pod, const char *ips, struct buf *out);
 
 #endif

@@ -261,10 +261,27 @@ static void container_lists(const struct pod *p, json_t *st, int64_t now)
 	json_decref(eph);
 }
 
+const char *node_ips(const struct kubelet *k)
+{
+	return k->c.node_ips ? k->c.node_ips : k->c.node_ip;
+}
+
+/* "a,b" -> [{"ip":"a"},{"ip":"b"}] */
+static json_t *ips_json(const char *list)
+{
+	json_t *out = json_array();
+	struct str rest = str_of(list ? list : "");
+	while (rest.n) {
+		struct str ip = str_cut(&rest, ',');
+		(void)json_array_append_new(out, json_pack("{s:s%}", "ip", ip.p, ip.n));
+	}
+	return out;
+}
+
 json_t *status_make(struct pod *p, int64_t now)
 {
 	json_t *st = json_object();
-	const char *phase = phase_of(p), *ip = p->ip;
+	const char *phase = phase_of(p), *ip = p->ip, *ips = p->ips;
 	int64_t gen = json_i64(p->obj, "metadata.generation", 0);
 	if (gen > 0)
 		(void)json_object_set_new(st, "observedGeneration", json_integer(gen));
@@ -279,12 +296,12 @@ json_t *status_make(struct pod *p, int64_t now)
 	p->conditions = json_incref(cond);
 	(void)json_object_set_new(st, "conditions", cond);
 	(void)json_object_set_new(st, "hostIP", json_string(p->k->c.node_ip));
-	(void)json_object_set_new(st, "hostIPs", json_pack("[{s:s}]", "ip", p->k->c.node_ip));
+	(void)json_object_set_new(st, "hostIPs", ips_json(node_ips(p->k)));
 	if (spec_host_network(p->obj) && p->sandbox)
-		ip = p->k->c.node_ip;
+		ip = p->k->c.node_ip, ips = node_ips(p->k);
 	if (ip && *ip) {
 		(void)json_object_set_new(st, "podIP", json_string(ip));
-		(void)json_object_set_new(st, "podIPs", json_pack("[{s:s}]", "ip", ip));
+		(void)json_object_set_new(st, "podIPs", ips_json(ips));
 	}
 	(void)json_object_set_new(st, "startTime", time_json(p->start_time));
 	container_lists(p, st, now);

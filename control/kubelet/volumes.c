@@ -79,6 +79,8 @@ void env_ctx_of(const struct pod *p, struct env_ctx *c)
 	*c = (struct env_ctx){.pod = p->obj,
 		.pod_ip = p->ip,
 		.host_ip = p->k->c.node_ip,
+		.pod_ips = p->ips,
+		.host_ips = node_ips(p->k),
 		.node_name = p->k->c.node_name,
 		.node_cpu_milli = sysconf(_SC_NPROCESSORS_ONLN) * 1000,
 		.node_memory = (int64_t)p->k->mem_capacity,

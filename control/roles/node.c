@@ -17,7 +17,7 @@ struct node_opts {
 	const char *cluster_dns, *cluster_domain, *service_cidr, *cluster_cidr, *cgroup_root;
 	const char *host_cgroup;
 	const char *listen, *labels, *max_pods, *routing, *masquerade, *dns_upstream, *resolv_conf;
-	char dns[16];
+	char dns[16], first_ip[64];
 };
 
 static const struct option_row rows[] = {
@@ -28,7 +28,7 @@ static const struct option_row rows[] = {
 		"volumes, logs, pki, address leases; default /var/lib/xebec/node"},
 	{"--run-dir", offsetof(struct node_opts, run_dir), "DIR", "sockets; default /run/xebec"},
 	{"--node-ip", offsetof(struct node_opts, node_ip), "ADDR",
-		"address of this node (required)"},
+		"address of this node, or its IPv4 and its IPv6 one: A,B (required)"},
 	{"--runtime", offsetof(struct node_opts, runtime), "URL",
 		"CRI socket; default unix:///run/containerd/containerd.sock"},
 	{"--cluster-dns", offsetof(struct node_opts, cluster_dns), "ADDR",
@@ -41,9 +41,9 @@ static const struct option_row rows[] = {
 	{"--cluster-domain", offsetof(struct node_opts, cluster_domain), "NAME",
 		"default cluster.local"},
 	{"--service-cidr", offsetof(struct node_opts, service_cidr), "CIDR",
-		"default 10.96.0.0/16"},
+		"default 10.96.0.0/16; IPv4,IPv6 for dual stack"},
 	{"--cluster-cidr", offsetof(struct node_opts, cluster_cidr), "CIDR",
-		"default 10.244.0.0/16"},
+		"default 10.244.0.0/16; IPv4,IPv6 for dual stack"},
 	{"--cgroup-root", offsetof(struct node_opts, cgroup_root), "PATH",
 		"parent cgroup of all pods; default /"},
 	{"--host-cgroup", offsetof(struct node_opts, host_cgroup), "PATH",
@@ -96,7 +96,8 @@ static int kubelet_up(const struct node_opts *o, struct kubelet_run *k, struct e
 	struct kubelet_config cfg = {.loop = k->loop,
 		.client = k->client,
 		.node_name = o->name,
-		.node_ip = o->node_ip,
+		.node_ip = o->first_ip,
+		.node_ips = o->node_ip,
 		.root_dir = root.p,
 		.runtime = o->runtime,
 		.cgroup_root = o->cgroup_root,
@@ -224,6 +225,9 @@ static int parse(const char *role, int argc, char **argv, struct node_opts *o)
 	if (r != 0)
 		return r;
 	names_fill(o);
+	if (o->node_ip)
+		(void)snprintf(o->first_ip, sizeof(o->first_ip), "%.*s",
+			(int)strcspn(o->node_ip, ","), o->node_ip);
 	if (o->name && o->kubeconfig && o->node_ip)
 		return 0;
 	(void)fprintf(stderr, "xebec %s: --name, --kubeconfig and --node-ip are needed\n", role);

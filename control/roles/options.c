@@ -40,7 +40,7 @@ int options_parse(const char *role, const struct option_row *rows, size_t n, int
 
 bool options_nth_address(const char *cidr, unsigned n, char out[static 16])
 {
-	struct str s = str_of(cidr), a = str_cut(&s, '/');
+	struct str all = str_of(cidr), s = str_cut(&all, ','), a = str_cut(&s, '/');
 	struct in_addr in;
 	uint64_t len;
 	char z[16];
