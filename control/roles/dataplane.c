@@ -63,7 +63,7 @@ static const struct option_row rows[] = {
 
 /* What the API had to say; lives while the agent starts. */
 struct facts {
-	char name[256], ip[64], service_cidr[64], pin_dir[300];
+	char name[256], ip[128], service_cidr[128], pin_dir[300];
 };
 
 struct run {
@@ -140,6 +140,16 @@ static int ask(struct run *run, const struct resource *res, const char *name, st
 	return -ECANCELED;
 }
 
+/* To a list of one address or range a family: the first of each counts. */
+static void add_one(char *list, size_t cap, struct str one)
+{
+	bool six = one.n && memchr(one.p, ':', one.n), has_six = strchr(list, ':') != NULL,
+	     has_four = list[0] && (!has_six || strchr(list, ','));
+	size_t n = strlen(list);
+	if (one.n && !(six ? has_six : has_four) && n + one.n + 2 < cap)
+		(void)snprintf(list + n, cap - n, "%s%.*s", n ? "," : "", STR_FMT(one));
+}
+
 static int node_ip_ask(struct run *run, struct facts *f, struct err *e)
 {
 	static const struct resource nodes = {"", "v1", "nodes", "Node", false};
@@ -152,14 +162,13 @@ static int node_ip_ask(struct run *run, struct facts *f, struct err *e)
 	if (r)
 		return r;
 	jv_each (it, jv_path(jv_of(buf_str(&node)), "status.addresses")) {
-		struct jv a = jv_get(it.v, "address");
-		bool v4 = jv_type(a) == JV_STRING && !memchr(jv_raw_str(a).p, ':', jv_raw_str(a).n);
-		if (v4 && jv_is_str(jv_get(it.v, "type"), "InternalIP") &&
-			jv_copy(a, f->ip, sizeof f->ip) == 0)
-			return 0;
+		if (jv_is_str(jv_get(it.v, "type"), "InternalIP"))
+			add_one(f->ip, sizeof f->ip, jv_raw_str(jv_get(it.v, "address")));
 	}
-	return err_set(e, ENOENT, NULL,
-		"Node '%s' has no InternalIP; say which address with --node-ip", f->name);
+	return f->ip[0] ? 0
+			: err_set(e, ENOENT, NULL,
+				  "Node '%s' has no InternalIP; say which address with --node-ip",
+				  f->name);
 }
 
 /* The cluster's own word about its service range (since Kubernetes 1.33), else the default. */
@@ -169,13 +178,12 @@ static int service_cidr_ask(struct run *run, struct facts *f)
 		"networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", false};
 	AUTO_BUF struct buf o = {0};
 	int r = ask(run, &cidrs, "kubernetes", &o);
-	(void)snprintf(f->service_cidr, sizeof f->service_cidr, "10.96.0.0/16");
-	if (r)
-		return r == -ENOENT ? 0 : r;
-	jv_each (it, jv_path(jv_of(buf_str(&o)), "spec.cidrs"))
-		if (!memchr(jv_raw_str(it.v).p, ':', jv_raw_str(it.v).n))
-			return jv_copy(it.v, f->service_cidr, sizeof f->service_cidr);
-	return 0;
+	if (r == 0)
+		jv_each (it, jv_path(jv_of(buf_str(&o)), "spec.cidrs"))
+			add_one(f->service_cidr, sizeof f->service_cidr, jv_raw_str(it.v));
+	if (!f->service_cidr[0])
+		(void)snprintf(f->service_cidr, sizeof f->service_cidr, "10.96.0.0/16");
+	return r == -ENOENT ? 0 : r;
 }
 
 static int facts_ask(struct run *run, struct dp_opts *o, struct facts *f, struct err *e)
