@@ -149,6 +149,21 @@ static inline void ip_build(uint8_t *ip, const struct packet_spec *s, size_t l4l
 }
 #endif
 
+/* The same of a packet that was built here. */
+static inline size_t headers_of(const uint8_t *ip)
+{
+	if (FAMILY == 4)
+		return (size_t)(ip[0] & 15) * 4;
+	size_t n = 40;
+	uint8_t next = ip[6];
+	while (next == IPPROTO_DSTOPTS || next == IPPROTO_FRAGMENT) {
+		const uint8_t *h = ip + n;
+		n += next == IPPROTO_FRAGMENT ? FRAG_HEADER : (size_t)(h[1] + 1) * 8;
+		next = h[0];
+	}
+	return n;
+}
+
 static inline struct packet packet_build(struct packet_spec s)
 {
 	struct packet k = {0};
@@ -169,7 +184,7 @@ static inline struct packet packet_build(struct packet_spec s)
 static inline struct packet packet_icmp_error(const char *src, const char *dst, uint8_t type,
 	uint8_t code, const struct packet *about, size_t n)
 {
-	size_t inner = (FAMILY == 4 ? (size_t)(about->b[ETH] & 15) * 4 : IPH) + n;
+	size_t inner = headers_of(about->b + ETH) + n;
 	struct packet_spec s = {.src = src, .dst = dst, .proto = IPPROTO_ICMP};
 	struct packet k = {0};
 	memcpy(k.b, about->b, ETH);

@@ -27,6 +27,8 @@
 #define ICMP_NARROW    3, 4
 #define ICMP_HOPS      11, 0
 #define ICMP_ECHO_TYPE 8
+#define ICMP_ERRORS    3, 11, 12
+#define HOPS_AT	       8
 #else
 #define IPH	       40
 #define ADDR_AT	       8
@@ -40,6 +42,8 @@
 #define ICMP_NARROW    2, 0
 #define ICMP_HOPS      3, 0
 #define ICMP_ECHO_TYPE 128
+#define ICMP_ERRORS    1, 2, 3, 4
+#define HOPS_AT	       7
 #endif
 #define DST_LOW	    (ETH + ADDR_AT + 2 * ADDR_N - 1) /* the last byte of the destination */
 #define FRAG_HEADER 8				     /* IPv6 only */
