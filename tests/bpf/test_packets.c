@@ -831,6 +831,41 @@ static void not_ours_unchanged(void **state)
 	assert_int_equal(from_pod_a(&k), V_PASS);
 }
 
+#if FAMILY == 6
+static void passes_everywhere(const struct packet *in)
+{
+	for (int h = HOOK_POD; h < HOOK_VX; h++) {
+		struct packet k = *in;
+		assert_int_equal(
+			run_on((enum xb_hook)h, h <= HOOK_TO_POD ? node.lxa : node.uplink, &k),
+			V_PASS);
+		assert_memory_equal(k.b, in->b, in->len);
+	}
+}
+
+/* Neighbour discovery (RFC 4861) and what stays on the link is the stack's, whoever sends it. */
+static void link_traffic_passes(void **state)
+{
+	(void)state;
+	static const char *const src[] = {"fe80::1", "fd00::10.244.1.10", "::"},
+				 *const dst[] = {"ff02::1", "ff02::1:ff00:1", "fe80::2"};
+	for (uint8_t type = 130; type <= 137; type++)
+		for (size_t i = 0; i < 9; i++) {
+			struct packet k = packet_build((struct packet_spec){
+				.proto = IPPROTO_ICMP, .src = POD_A, .dst = VIP, .payload = 20});
+			uint8_t *ip = k.b + ETH;
+			inet_pton(AF_INET6, src[i / 3], ip + 8);
+			inet_pton(AF_INET6, dst[i % 3], ip + 24);
+			ip[IPH] = type;
+			passes_everywhere(&k);
+		}
+	struct packet k = udp(.src = POD_A, .sport = 546, .dst = VIP, .dport = 547);
+	inet_pton(AF_INET6, "fe80::1", k.b + ETH + 8);
+	inet_pton(AF_INET6, "ff02::1:2", k.b + ETH + 24); /* DHCPv6 */
+	passes_everywhere(&k);
+}
+#endif
+
 static void truncated(void **state)
 {
 	(void)state;
@@ -1004,17 +1039,50 @@ static void least_connections(void **state)
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup(fn, node_reset)
-	const struct CMUnitTest tests[] = {T(clusterip_tcp), T(promoted_after_handshake),
-		T(clusterip_udp), T(udp_csum_that_becomes_zero), T(hairpin), T(no_endpoint_rst),
-		T(no_endpoint_icmp), T(unknown_port_of_service_range), T(spoofed),
-		T(clusterip_remote), T(clusterip_to_other_node), T(nodeport_local),
-		T(nodeport_remote), T(nodeport_on_other_address), T(traffic_policy_local),
-		T(spread_and_affinity), T(least_connections), T(same_flow_same_backend),
-		T(tuple_reuse), T(reply_clash), T(direct_clash), T(direct_after_close),
-		T(left_behind_reply_tuple), T(icmp_error_inner), T(icmp_error_snat), T(fragments),
-		T(fragment_checksum), T(ip_options), T(ttl_used_up), T(narrow_uplink),
-		T(source_ranges), T(host_to_service), T(host_to_external_address),
-		T(host_network_backend), T(direct_to_pod), T(not_ours_unchanged), T(truncated),
-		T(random_packets), T(drops_are_counted), T(sweeps)};
+	const struct CMUnitTest tests[] = {
+		T(clusterip_tcp),
+		T(promoted_after_handshake),
+		T(clusterip_udp),
+		T(udp_csum_that_becomes_zero),
+		T(hairpin),
+		T(no_endpoint_rst),
+		T(no_endpoint_icmp),
+		T(unknown_port_of_service_range),
+		T(spoofed),
+		T(clusterip_remote),
+		T(clusterip_to_other_node),
+		T(nodeport_local),
+		T(nodeport_remote),
+		T(nodeport_on_other_address),
+		T(traffic_policy_local),
+		T(spread_and_affinity),
+		T(least_connections),
+		T(same_flow_same_backend),
+		T(tuple_reuse),
+		T(reply_clash),
+		T(direct_clash),
+		T(direct_after_close),
+		T(left_behind_reply_tuple),
+		T(icmp_error_inner),
+		T(icmp_error_snat),
+		T(fragments),
+		T(fragment_checksum),
+		T(ip_options),
+		T(ttl_used_up),
+		T(narrow_uplink),
+		T(source_ranges),
+		T(host_to_service),
+		T(host_to_external_address),
+		T(host_network_backend),
+		T(direct_to_pod),
+		T(not_ours_unchanged),
+		T(truncated),
+#if FAMILY == 6
+		T(link_traffic_passes),
+#endif
+		T(random_packets),
+		T(drops_are_counted),
+		T(sweeps)
+	};
 	return cmocka_run_group_tests_name("packets", tests, node_setup, node_teardown);
 }
