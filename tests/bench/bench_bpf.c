@@ -31,25 +31,26 @@ static double cost(int prog_fd, const struct packet *k, int ifindex)
 
 static void pair(const char *from, uint16_t fport, const char *to, uint16_t tport)
 {
-	struct xb4_tuple k = {.sport = 40000, .dport = fport, .proto = IPPROTO_TCP};
-	struct xb4_ct e = {.to = {.sport = 40000, .dport = tport, .proto = IPPROTO_TCP},
+	struct FAM_STRUCT(tuple) k = {.sport = 40000, .dport = fport, .proto = IPPROTO_TCP};
+	struct FAM_STRUCT(ct) e = {.to = {.sport = 40000, .dport = tport, .proto = IPPROTO_TCP},
 		.be = 1,
 		.iif = (uint32_t)node.lxa,
 		.svc = 1,
 		.last = (uint32_t)((uint64_t)time_mono() >> XB_TICK_SHIFT)};
-	inet_pton(AF_INET, POD_A, k.saddr);
-	inet_pton(AF_INET, from, k.daddr);
-	inet_pton(AF_INET, POD_A, e.to.saddr);
-	inet_pton(AF_INET, to, e.to.daddr);
-	(void)bpf_map_update_elem(maps_fd(node.m, MAP_ct4), &k, &e, BPF_ANY);
+	addr_put(k.saddr, POD_A);
+	addr_put(k.daddr, from);
+	addr_put(e.to.saddr, POD_A);
+	addr_put(e.to.daddr, to);
+	(void)bpf_map_update_elem(maps_fd(node.m, FAM_MAP(ct)), &k, &e, BPF_ANY);
 }
 
 static void bench_packets(void)
 {
+	const char *tc = FAMILY == 6 ? "tc6" : "tc";
 	struct ep_info c = {.ifindex = (uint32_t)node.lxb, .mac = {2, 0xaa, 0, 0, 0, 3}};
 	struct packet k = tcp(.src = POD_A, .sport = 40000, .dst = POD_B, .dport = 80,
 		.tcp_flags = F_ACK, .ttl = 255, .payload = 64);
-	(void)ip_parse(str_of(POD_C), &c.ip);
+	c.ip = ip_meant(POD_C);
 	(void)ep_set(node.m, &c);
 	double empty = cost(maps_prog_fd_by_name(node.m, "tc_empty"), &k, node.lxa);
 	double plain = cost(maps_prog_fd(node.m, HOOK_POD), &k, node.lxa);
@@ -61,12 +62,13 @@ static void bench_packets(void)
 	struct packet other = tcp(.src = CLIENT, .sport = 1, .dst = NODE, .dport = 22,
 		.tcp_flags = F_ACK, .ttl = 255);
 	double host = cost(maps_prog_fd(node.m, HOOK_NIC_IN), &other, node.uplink);
-	printf("tc_empty %.0f ns\n", empty);
-	printf("tc_hit_minus_empty %.0f ns\n", hit - empty);
-	printf("tc_pod_to_pod_minus_empty %.0f ns\n", plain - empty);
-	printf("tc_not_ours_minus_empty %.0f ns\n", host - empty);
+	printf("%s_empty %.0f ns\n", tc, empty);
+	printf("%s_hit_minus_empty %.0f ns\n", tc, hit - empty);
+	printf("%s_pod_to_pod_minus_empty %.0f ns\n", tc, plain - empty);
+	printf("%s_not_ours_minus_empty %.0f ns\n", tc, host - empty);
 }
 
+#if FAMILY == 4
 /* ------------------------------------------------------------------ publishing */
 
 static const char *slice_json(char *out, size_t cap, int svc, int n, int ready)
@@ -183,11 +185,15 @@ static void bench_sweep(void)
 	programmer_free(p);
 }
 
+#endif
+
 int main(void)
 {
 	(void)node_setup(NULL);
 	bench_packets();
+#if FAMILY == 4
 	bench_publish();
 	bench_sweep();
+#endif
 	return node_teardown(NULL);
 }

@@ -165,7 +165,7 @@ check "env values" same "a $node \$($(echo NODE)) red s3cret 200 red-\$(NONE) 10
 check "user, group, work dir" same "1000 2000 /tmp" sh_in env 'echo $(id -u) $(id -g) $(pwd)'
 check "read-only root" says "Read-only" sh_in env 'echo > /x'
 check "no capabilities, seccomp, no new privileges" same "0000000000000000 2 1" sh_in env 'echo $(grep -E "^CapBnd" /proc/self/status | cut -f2) $(grep -E "^Seccomp:" /proc/self/status | cut -f2) $(grep NoNewPrivs /proc/self/status | cut -f2)'
-check "service account is mounted" same "default ca.crt namespace token" sh_in env 'cd /var/run/secrets/kubernetes.io/serviceaccount; echo $(cat namespace) *'
+check "service account is mounted" same "default ca.crt namespace service-ca.crt token" sh_in env 'cd /var/run/secrets/kubernetes.io/serviceaccount; echo $(cat namespace) *'
 check "quality of service" same Guaranteed field env '{.status.qosClass}'
 check "memory limit" same 33554432 sh_in env 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes'
 check "emptyDir and subPath" same "x" sh_in vols 'echo x > /sub/f; cat /disk/a/b/f'
@@ -187,7 +187,7 @@ check "two containers ready" same "true true" field init '{.status.containerStat
 check "host network" same "$(field hostnet '{.status.hostIP}')" field hostnet '{.status.podIP}'
 check "once succeeds" within 10 phase once Succeeded
 check "termination message" same "the end" field once '{.status.containerStatuses[0].state.terminated.message}'
-check "logs of both streams" same "out err" echo $(k logs once)
+check "logs of both streams" same "err out" echo $(k logs once | sort) # each has a pipe of its own: their order is the runtime's
 check "fails fails" within 10 phase fails Failed
 check "exit code" same 7 field fails '{.status.containerStatuses[0].state.terminated.exitCode}'
 check "message from the log" same why field fails '{.status.containerStatuses[0].state.terminated.message}'

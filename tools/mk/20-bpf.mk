@@ -65,3 +65,8 @@ $O/tests/bench/bench_bpf: tests/bench/bench_bpf.c $O/tests/bpf/harness.o $O/libd
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -Itests/lib -Itests/bpf $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $O/tests/bpf/harness.o \
 		-Wl,--start-group $O/libdataplane.a $O/libclient.a $O/libbase.a -Wl,--end-group $(LDLIBS) -lcmocka
+
+$O/tests/bench/bench_bpf6: tests/bench/bench_bpf6.c $O/tests/bpf/harness6.o $O/libdataplane.a $O/libclient.a $O/libbase.a | $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Itests/lib -Itests/bpf $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $O/tests/bpf/harness6.o \
+		-Wl,--start-group $O/libdataplane.a $O/libclient.a $O/libbase.a -Wl,--end-group $(LDLIBS) -lcmocka
