@@ -10,9 +10,9 @@ bench: all $(BENCH_BIN) ## figures: "name value unit bar ok|short"; build/bench.
 
 FUZZ_SECONDS ?= 10
 FUZZ_BIN = $(patsubst tests/fuzz/%.c,build/fuzz/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
-build/fuzz/tests/fuzz/%: tests/fuzz/%.c $(foreach l,base api store client kubelet dataplane,build/fuzz/lib$l.a)
+build/fuzz/tests/fuzz/%: tests/fuzz/%.c $(foreach l,base api store client apiserver kubelet dataplane,build/fuzz/lib$l.a)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Itests/lib $(CFLAGS) -fsanitize=fuzzer -o $@ $< -Wl,--start-group $(foreach l,base api store client kubelet dataplane,build/fuzz/lib$l.a) -Wl,--end-group $(LDLIBS)
+	$(CC) $(CPPFLAGS) -Itests/lib $(CFLAGS) -fsanitize=fuzzer -o $@ $< -Wl,--start-group $(foreach l,base api store client apiserver kubelet dataplane,build/fuzz/lib$l.a) -Wl,--end-group $(LDLIBS)
 
 .PHONY: fuzz-binaries
 fuzz-binaries: $(FUZZ_BIN)
