@@ -27,18 +27,17 @@ const struct kind_rules namespace_rules = {.validate = namespace, .name = fmt_dn
 static void check_taints(struct causes *c, const struct fpath *p, const json_t *list)
 {
 	static const char *const effects[] = {"NoSchedule", "PreferNoSchedule", "NoExecute", NULL};
-	for (size_t i = 0; i < json_array_size(list); i++) {
+	AUTO_JSON json_t *seen = json_object();
+	for (size_t i = 0; i < json_array_size(list) && !causes_full(c); i++) {
 		const json_t *t = json_array_get(list, i);
 		const struct fpath *tp = P_INDEX(p, i);
+		AUTO_BUF struct buf key = {0};
 		(void)v_format(c, P_NAME(tp, "key"), jstr(t, "key"), fmt_qualified_name);
 		(void)v_format(c, P_NAME(tp, "value"), jstr(t, "value"), fmt_label_value);
 		(void)v_enum_required(c, P_NAME(tp, "effect"), jget(t, "effect"), effects);
-		for (size_t j = 0; j < i; j++) {
-			const json_t *o = json_array_get(list, j);
-			if (jequal(jget(o, "key"), jget(t, "key")) &&
-				jequal(jget(o, "effect"), jget(t, "effect")))
-				v_duplicate(c, tp, t);
-		}
+		buf_addf(&key, "%s\n%s", jstr(t, "key"), jstr(t, "effect"));
+		if (v_seen(seen, key.p, i) < i)
+			v_duplicate(c, tp, t);
 	}
 }
 

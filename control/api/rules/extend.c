@@ -165,13 +165,13 @@ static void check_selectable(
 	static const char *const types[] = {"boolean", "integer", "string", NULL};
 	if (json_array_size(list) > SELECTABLE_MAX)
 		v_too_many(c, p, json_array_size(list), SELECTABLE_MAX);
-	for (size_t i = 0; i < json_array_size(list); i++) {
+	AUTO_JSON json_t *seen = json_object();
+	for (size_t i = 0; i < json_array_size(list) && !causes_full(c); i++) {
 		const json_t *v = jget(json_array_get(list, i), "jsonPath");
 		const char *text = json_string_value(v);
 		const struct fpath *fp = P_NAME(P_INDEX(p, i), "jsonPath");
-		for (size_t j = 0; j < i; j++)
-			if (json_equal(v, jget(json_array_get(list, j), "jsonPath")))
-				v_duplicate(c, fp, v);
+		if (v_seen(seen, text, i) < i)
+			v_duplicate(c, fp, v);
 		if (!text || !*text) {
 			v_required(c, fp, "");
 			continue;
@@ -244,12 +244,13 @@ static void check_versions(struct causes *c, const json_t *versions)
 	const struct fpath *vp = P_NAME(&spec_path, "versions");
 	size_t storage = 0, n = json_array_size(versions);
 	bool unique = true;
+	AUTO_JSON json_t *names = json_object();
 	for (size_t i = 0; i < n; i++) {
-		storage += flag(json_array_get(versions, i), "storage");
-		for (size_t j = 0; j < i; j++)
-			unique = unique && !json_equal(jget(json_array_get(versions, i), "name"),
-						   jget(json_array_get(versions, j), "name"));
-		check_version(c, versions, i);
+		const json_t *v = json_array_get(versions, i);
+		storage += flag(v, "storage");
+		unique = v_seen(names, jstr(v, "name"), i) == i && unique;
+		if (!causes_full(c))
+			check_version(c, versions, i);
 	}
 	if (!unique)
 		v_invalid_str(c, vp, "", "must contain unique version names");

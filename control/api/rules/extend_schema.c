@@ -106,15 +106,14 @@ static void check_keys(struct causes *c, const struct fpath *p, const json_t *s)
 {
 	const json_t *keys = jget(s, X_KEYS), *items = jget(s, "items");
 	const struct fpath *ip = P_NAME(p, "items");
-	for (size_t i = 0; i < json_array_size(keys); i++) {
+	AUTO_JSON json_t *seen = json_object();
+	for (size_t i = 0; i < json_array_size(keys) && !causes_full(c); i++) {
 		const char *key = json_string_value(json_array_get(keys, i));
 		key = key ? key : "";
 		const json_t *prop = jget(jget(items, "properties"), key);
 		const struct fpath *pp = P_KEY(P_NAME(ip, "properties"), key);
-		for (size_t j = 0; j < i; j++)
-			if (json_equal(json_array_get(keys, i), json_array_get(keys, j)))
-				v_duplicate(
-					c, P_INDEX(P_NAME(p, X_KEYS), i), json_array_get(keys, i));
+		if (v_seen(seen, key, i) < i)
+			v_duplicate(c, P_INDEX(P_NAME(p, X_KEYS), i), json_array_get(keys, i));
 		if (!prop) {
 			v_invalid_str(c, P_INDEX(P_NAME(p, X_KEYS), i), key,
 				"entries must all be names of item properties");

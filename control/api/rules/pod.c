@@ -95,13 +95,13 @@ static void check_gates(struct causes *c, const struct fpath *p, const json_t *s
 	for (size_t i = 0; i < json_array_size(ready); i++)
 		(void)v_format(c, P_NAME(P_INDEX(P_NAME(p, "readinessGates"), i), "conditionType"),
 			jstr(json_array_get(ready, i), "conditionType"), fmt_qualified_name);
-	for (size_t i = 0; i < json_array_size(gates); i++) {
+	AUTO_JSON json_t *names = json_object();
+	for (size_t i = 0; i < json_array_size(gates) && !causes_full(c); i++) {
 		const struct fpath *gp = P_INDEX(P_NAME(p, "schedulingGates"), i);
 		const json_t *g = json_array_get(gates, i);
 		(void)v_format(c, gp, jstr(g, "name"), fmt_qualified_name);
-		for (size_t j = 0; j < i; j++)
-			if (jequal(jget(json_array_get(gates, j), "name"), jget(g, "name")))
-				v_duplicate(c, P_NAME(gp, "name"), jget(g, "name"));
+		if (v_seen(names, jstr(g, "name"), i) < i)
+			v_duplicate(c, P_NAME(gp, "name"), jget(g, "name"));
 	}
 }
 
@@ -110,10 +110,8 @@ void v_pod_spec(struct causes *c, const struct fpath *p, const json_t *spec)
 	static const char *const restart[] = {"Always", "OnFailure", "Never", NULL};
 	static const char *const preempt[] = {"PreemptLowerPriority", "Never", NULL};
 	const json_t *deadline = jget(spec, "activeDeadlineSeconds");
-	struct pod_scope s = {
-		.c = c, .spec = spec, .host_network = json_is_true(jget(spec, "hostNetwork"))};
 	v_volumes(c, P_NAME(p, "volumes"), jget(spec, "volumes"));
-	v_containers(&s, p);
+	v_containers(c, spec, p);
 	(void)v_enum_required(c, P_NAME(p, "restartPolicy"), jget(spec, "restartPolicy"), restart);
 	check_dns(c, p, spec);
 	v_labels(c, P_NAME(p, "nodeSelector"), jget(spec, "nodeSelector"));

@@ -17,10 +17,11 @@ void v_ephemeral_update(struct causes *c, const json_t *obj, const json_t *old);
 struct pod_scope {
 	struct causes *c;
 	const json_t *spec;
+	json_t *volumes; /* by name */
 	bool host_network;
 };
 enum container_role { CONTAINER_MAIN, CONTAINER_INIT, CONTAINER_EPHEMERAL };
-void v_containers(const struct pod_scope *s, const struct fpath *spec_path);
+void v_containers(struct causes *c, const json_t *spec, const struct fpath *spec_path);
 void v_resources(struct causes *c, const struct fpath *p, const json_t *res);
 void v_volumes(struct causes *c, const struct fpath *p, const json_t *volumes);
 void v_probe(struct causes *c, const struct fpath *p, const json_t *probe, const char *which);

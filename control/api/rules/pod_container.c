@@ -6,23 +6,9 @@ static const char *const protocols[] = {"TCP", "UDP", "SCTP", NULL};
 static const char *const pull_policies[] = {"Always", "IfNotPresent", "Never", NULL};
 static const char *const message_policies[] = {"File", "FallbackToLogsOnError", NULL};
 
-static void check_port(
-	const struct pod_scope *s, const struct fpath *p, const json_t *port, const json_t *list)
+static void check_port(const struct pod_scope *s, const struct fpath *p, const json_t *port)
 {
 	const json_t *cp = jget(port, "containerPort"), *hp = jget(port, "hostPort");
-	const struct fpath *np = P_NAME(p, "name");
-	const char *name = jstr(port, "name");
-	size_t same = 0;
-	if (*name && v_format(s->c, np, name, fmt_port_name)) {
-		for (size_t i = 0; i < json_array_size(list); i++) {
-			const json_t *o = json_array_get(list, i);
-			if (o == port)
-				break;
-			same += strcmp(jstr(o, "name"), name) == 0;
-		}
-		if (same)
-			v_duplicate(s->c, np, jget(port, "name"));
-	}
 	if (!cp || json_integer_value(cp) == 0)
 		v_required(s->c, P_NAME(p, "containerPort"), "");
 	else
@@ -36,13 +22,17 @@ static void check_port(
 	(void)v_enum_required(s->c, P_NAME(p, "protocol"), jget(port, "protocol"), protocols);
 }
 
-static bool volume_exists(const json_t *spec, const char *name)
+static void check_ports(const struct pod_scope *s, const struct fpath *p, const json_t *list)
 {
-	const json_t *list = jget(spec, "volumes");
-	for (size_t i = 0; i < json_array_size(list); i++)
-		if (strcmp(jstr(json_array_get(list, i), "name"), name) == 0)
-			return true;
-	return false;
+	AUTO_JSON json_t *names = json_object();
+	for (size_t i = 0; i < json_array_size(list) && !causes_full(s->c); i++) {
+		const json_t *port = json_array_get(list, i);
+		const struct fpath *np = P_NAME(P_INDEX(p, i), "name");
+		const char *name = jstr(port, "name");
+		if (*name && v_format(s->c, np, name, fmt_port_name) && v_seen(names, name, i) < i)
+			v_duplicate(s->c, np, jget(port, "name"));
+		check_port(s, P_INDEX(p, i), port);
+	}
 }
 
 static bool climbs(const char *path)
@@ -73,26 +63,22 @@ static void check_sub_path(struct causes *c, const struct fpath *p, const json_t
 static void check_mounts(const struct pod_scope *s, const struct fpath *p, const json_t *list)
 {
 	static const char *const propagation[] = {"None", "HostToContainer", "Bidirectional", NULL};
-	for (size_t i = 0; i < json_array_size(list); i++) {
+	AUTO_JSON json_t *paths = json_object();
+	for (size_t i = 0; i < json_array_size(list) && !causes_full(s->c); i++) {
 		const json_t *m = json_array_get(list, i);
 		const struct fpath *mp = P_INDEX(p, i);
 		const char *name = jstr(m, "name"), *path = jstr(m, "mountPath");
 		if (!*name)
 			v_required(s->c, P_NAME(mp, "name"), "");
-		else if (!volume_exists(s->spec, name)) {
+		else if (!json_object_get(s->volumes, name)) {
 			AUTO_BUF struct buf f = {0};
 			fpath_write(P_NAME(mp, "name"), &f);
 			cause_add(s->c, "FieldValueNotFound", f.p, "Not found: \"%s\"", name);
 		}
 		if (!*path)
 			v_required(s->c, P_NAME(mp, "mountPath"), "");
-		for (size_t j = 0; j < i; j++)
-			if (*path &&
-				strcmp(jstr(json_array_get(list, j), "mountPath"), path) == 0) {
-				v_invalid_str(
-					s->c, P_NAME(mp, "mountPath"), path, "must be unique");
-				break;
-			}
+		else if (v_seen(paths, path, i) < i)
+			v_invalid_str(s->c, P_NAME(mp, "mountPath"), path, "must be unique");
 		check_sub_path(s->c, mp, m);
 		(void)v_enum(s->c, P_NAME(mp, "mountPropagation"), jget(m, "mountPropagation"),
 			propagation);
@@ -226,7 +212,6 @@ static void check_container(const struct pod_scope *s, const struct fpath *p, co
 	enum container_role role)
 {
 	const char *image = jstr(ct, "image");
-	const json_t *ports = jget(ct, "ports");
 	size_t n = strlen(image);
 	if (!*jstr(ct, "name"))
 		v_required(s->c, P_NAME(p, "name"), "");
@@ -241,8 +226,7 @@ static void check_container(const struct pod_scope *s, const struct fpath *p, co
 		jget(ct, "terminationMessagePolicy"), message_policies);
 	(void)v_enum_required(
 		s->c, P_NAME(p, "imagePullPolicy"), jget(ct, "imagePullPolicy"), pull_policies);
-	for (size_t i = 0; i < json_array_size(ports); i++)
-		check_port(s, P_INDEX(P_NAME(p, "ports"), i), json_array_get(ports, i), ports);
+	check_ports(s, P_NAME(p, "ports"), jget(ct, "ports"));
 	v_env(s->c, P_NAME(p, "env"), jget(ct, "env"));
 	v_env_from(s->c, P_NAME(p, "envFrom"), jget(ct, "envFrom"));
 	check_mounts(s, P_NAME(p, "volumeMounts"), jget(ct, "volumeMounts"));
@@ -257,39 +241,42 @@ static void check_container(const struct pod_scope *s, const struct fpath *p, co
 static void check_unique(const struct pod_scope *s, const struct fpath *spec_path)
 {
 	static const char *const lists[] = {"initContainers", "containers", "ephemeralContainers"};
-	const json_t *seen[256];
+	AUTO_JSON json_t *seen = json_object();
 	size_t n = 0;
 	for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
 		const json_t *list = jget(s->spec, lists[l]);
-		for (size_t i = 0; i < json_array_size(list); i++) {
+		for (size_t i = 0; i < json_array_size(list) && !causes_full(s->c); i++, n++) {
 			const json_t *name = jget(json_array_get(list, i), "name");
-			for (size_t j = 0; name && j < n; j++)
-				if (json_equal(seen[j], name)) {
-					v_duplicate(s->c,
-						P_NAME(P_INDEX(P_NAME(spec_path, lists[l]), i),
-							"name"),
-						name);
-					break;
-				}
-			if (name && n < ARRAY_LEN(seen))
-				seen[n++] = name;
+			if (name && v_seen(seen, json_string_value(name), n) < n)
+				v_duplicate(s->c,
+					P_NAME(P_INDEX(P_NAME(spec_path, lists[l]), i), "name"),
+					name);
 		}
 	}
 }
 
-void v_containers(const struct pod_scope *s, const struct fpath *spec_path)
+void v_containers(struct causes *c, const json_t *spec, const struct fpath *spec_path)
 {
 	static const struct {
 		const char *list;
 		enum container_role role;
 	} lists[] = {{"containers", CONTAINER_MAIN}, {"initContainers", CONTAINER_INIT},
 		{"ephemeralContainers", CONTAINER_EPHEMERAL}};
+	const json_t *volumes = jget(spec, "volumes");
+	AUTO_JSON json_t *names = json_object();
+	struct pod_scope scope = {.c = c,
+		.spec = spec,
+		.volumes = names,
+		.host_network = json_is_true(jget(spec, "hostNetwork"))};
+	const struct pod_scope *s = &scope;
+	for (size_t i = 0; i < json_array_size(volumes); i++)
+		(void)v_seen(names, jstr(json_array_get(volumes, i), "name"), i);
 	if (json_array_size(jget(s->spec, "containers")) == 0)
 		v_required(s->c, P_NAME(spec_path, "containers"), "");
 	for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
 		const json_t *list = jget(s->spec, lists[l].list);
 		const struct fpath *p = P_NAME(spec_path, lists[l].list);
-		for (size_t i = 0; i < json_array_size(list); i++)
+		for (size_t i = 0; i < json_array_size(list) && !causes_full(s->c); i++)
 			check_container(s, P_INDEX(p, i), json_array_get(list, i), lists[l].role);
 	}
 	check_unique(s, spec_path);

@@ -150,8 +150,10 @@ void v_spread(struct causes *c, const struct fpath *p, const json_t *list)
 {
 	static const char *const actions[] = {"DoNotSchedule", "ScheduleAnyway", NULL};
 	static const char *const policies[] = {"Ignore", "Honor", NULL};
-	for (size_t i = 0; i < json_array_size(list); i++) {
+	AUTO_JSON json_t *pairs = json_object();
+	for (size_t i = 0; i < json_array_size(list) && !causes_full(c); i++) {
 		const json_t *t = json_array_get(list, i), *min = jget(t, "minDomains");
+		AUTO_BUF struct buf pair = {0};
 		const struct fpath *tp = P_INDEX(p, i);
 		if (json_integer_value(jget(t, "maxSkew")) <= 0)
 			v_invalid(c, P_NAME(tp, "maxSkew"), jget(t, "maxSkew"),
@@ -170,12 +172,9 @@ void v_spread(struct causes *c, const struct fpath *p, const json_t *list)
 		(void)v_enum(
 			c, P_NAME(tp, "nodeTaintsPolicy"), jget(t, "nodeTaintsPolicy"), policies);
 		v_label_selector(c, P_NAME(tp, "labelSelector"), jget(t, "labelSelector"), false);
-		for (size_t j = 0; j < i; j++) {
-			const json_t *o = json_array_get(list, j);
-			if (jequal(jget(o, "topologyKey"), jget(t, "topologyKey")) &&
-				jequal(jget(o, "whenUnsatisfiable"), jget(t, "whenUnsatisfiable")))
-				v_duplicate(c, P_NAME(tp, "{topologyKey, whenUnsatisfiable}"),
-					jget(t, "topologyKey"));
-		}
+		buf_addf(&pair, "%s\n%s", jstr(t, "topologyKey"), jstr(t, "whenUnsatisfiable"));
+		if (v_seen(pairs, pair.p, i) < i)
+			v_duplicate(c, P_NAME(tp, "{topologyKey, whenUnsatisfiable}"),
+				jget(t, "topologyKey"));
 	}
 }

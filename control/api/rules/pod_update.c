@@ -44,24 +44,27 @@ static void check_deadline(
 		v_invalid(c, p, now, "must not update from a positive integer to nil value");
 }
 
-/* Same toleration but for its seconds. */
-static bool same_toleration(const json_t *a, const json_t *b)
+/* A toleration but for its seconds. */
+static void toleration_key(const json_t *t, struct buf *out)
 {
 	static const char *const members[] = {"key", "operator", "value", "effect"};
 	for (size_t i = 0; i < ARRAY_LEN(members); i++)
-		if (strcmp(jstr(a, members[i]), jstr(b, members[i])) != 0)
-			return false;
-	return true;
+		buf_addf(out, "%s\n", jstr(t, members[i]));
 }
 
 static void check_tolerations(
 	struct causes *c, const struct fpath *p, const json_t *now, const json_t *old)
 {
+	AUTO_JSON json_t *have = json_object();
+	for (size_t i = 0; i < json_array_size(now); i++) {
+		AUTO_BUF struct buf key = {0};
+		toleration_key(json_array_get(now, i), &key);
+		(void)v_seen(have, key.p, i);
+	}
 	for (size_t i = 0; i < json_array_size(old); i++) {
-		bool kept = false;
-		for (size_t j = 0; j < json_array_size(now) && !kept; j++)
-			kept = same_toleration(json_array_get(old, i), json_array_get(now, j));
-		if (!kept) {
+		AUTO_BUF struct buf key = {0};
+		toleration_key(json_array_get(old, i), &key);
+		if (key.p && !json_object_get(have, key.p)) {
 			v_forbidden(c, p,
 				"existing toleration can not be modified except its "
 				"tolerationSeconds");
@@ -79,11 +82,11 @@ static bool gated(const json_t *spec)
 static void check_gates(
 	struct causes *c, const struct fpath *p, const json_t *now, const json_t *old)
 {
-	for (size_t i = 0; i < json_array_size(now); i++) {
-		bool had = false;
-		for (size_t j = 0; j < json_array_size(old) && !had; j++)
-			had = jequal(json_array_get(now, i), json_array_get(old, j));
-		if (!had)
+	AUTO_JSON json_t *had = json_object();
+	for (size_t i = 0; i < json_array_size(old); i++)
+		(void)v_seen(had, jstr(json_array_get(old, i), "name"), i);
+	for (size_t i = 0; i < json_array_size(now) && !causes_full(c); i++) {
+		if (!json_object_get(had, jstr(json_array_get(now, i), "name")))
 			v_forbidden(c, P_INDEX(p, i),
 				"only deletion is allowed, but found new scheduling gate");
 	}
@@ -137,14 +140,14 @@ void v_ephemeral_update(struct causes *c, const json_t *obj, const json_t *old)
 	const struct fpath *p = P_NAME(P_NAME(NULL, "spec"), "ephemeralContainers");
 	const json_t *now = jget(jget(obj, "spec"), "ephemeralContainers");
 	const json_t *was = jget(jget(old, "spec"), "ephemeralContainers");
-	struct pod_scope s = {.c = c, .spec = jget(obj, "spec")};
-	v_containers(&s, P_NAME(NULL, "spec"));
+	AUTO_JSON json_t *by_name = json_object();
+	v_containers(c, jget(obj, "spec"), P_NAME(NULL, "spec"));
+	for (size_t i = 0; i < json_array_size(now); i++)
+		(void)v_seen(by_name, jstr(json_array_get(now, i), "name"), i);
 	for (size_t i = 0; i < json_array_size(was); i++) {
 		const json_t *o = json_array_get(was, i);
-		const json_t *n = NULL;
-		for (size_t j = 0; j < json_array_size(now); j++)
-			if (jequal(jget(json_array_get(now, j), "name"), jget(o, "name")))
-				n = json_array_get(now, j);
+		const json_t *at = json_object_get(by_name, jstr(o, "name"));
+		const json_t *n = at ? json_array_get(now, (size_t)json_integer_value(at)) : NULL;
 		if (!n)
 			v_forbidden(c, p, "existing ephemeral containers may not be removed");
 		else if (!jequal(n, o))

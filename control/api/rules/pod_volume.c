@@ -220,7 +220,8 @@ static void check_source(struct causes *c, const struct fpath *p, const json_t *
 
 void v_volumes(struct causes *c, const struct fpath *p, const json_t *volumes)
 {
-	for (size_t i = 0; i < json_array_size(volumes); i++) {
+	AUTO_JSON json_t *names = json_object();
+	for (size_t i = 0; i < json_array_size(volumes) && !causes_full(c); i++) {
 		const json_t *v = json_array_get(volumes, i);
 		const struct fpath *vp = P_INDEX(p, i);
 		const char *name = jstr(v, "name");
@@ -228,11 +229,8 @@ void v_volumes(struct causes *c, const struct fpath *p, const json_t *volumes)
 			v_required(c, P_NAME(vp, "name"), "");
 		else
 			(void)v_format(c, P_NAME(vp, "name"), name, fmt_dns1123_label);
-		for (size_t j = 0; *name && j < i; j++)
-			if (strcmp(jstr(json_array_get(volumes, j), "name"), name) == 0) {
-				v_duplicate(c, P_NAME(vp, "name"), jget(v, "name"));
-				break;
-			}
+		if (*name && v_seen(names, name, i) < i)
+			v_duplicate(c, P_NAME(vp, "name"), jget(v, "name"));
 		check_source(c, vp, v);
 	}
 }
