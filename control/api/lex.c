@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * JSON lexer (RFC 8259) for the schema-driven decoder. Like Go's: invalid UTF-8 and lone surrogates
- * become U+FFFD, the last of several equal members counts. */
+ * JSON lexer (RFC 8259) for the schema-driven decoder. Lone surrogates become U+FFFD and the
+ * last of several equal members counts, as in Go; invalid UTF-8 is an error. */
 #include <errno.h>
 #include <math.h>
 #include "api/codec.h"
@@ -161,11 +161,10 @@ int lex_string(struct lex *l, struct buf *out)
 			return bad(l, "invalid control character in string literal");
 		} else {
 			size_t n = utf8_at(p, (size_t)(l->end - p));
-			if (n)
-				buf_add(out, p, n);
-			else
-				add_utf8(out, 0xfffd);
-			p += n ? n : 1;
+			if (n == 0)
+				return bad(l, "invalid UTF-8 in string literal");
+			buf_add(out, p, n);
+			p += n;
 		}
 	}
 	if (p == l->end)

@@ -160,6 +160,10 @@ static void yaml_is_the_same(void **state)
 		0);
 	assert_true(json_equal(a, b));
 	json_t *none = NULL;
+	assert_int_not_equal(decode(pod(), MEDIA_JSON, FIELDS_IGNORE,
+				     "{\"metadata\":{\"name\":\"\xff\xfe\"}}", &none, &e),
+		0);
+	assert_non_null(strstr(e.msg, "invalid UTF-8"));
 	assert_int_not_equal(decode(pod(), MEDIA_YAML, FIELDS_STRICT,
 				     "metadata:\n  name: a\n  name: b\n", &none, &e),
 		0);
