@@ -299,7 +299,7 @@ static void on_udp(struct loop_fd *fd, uint32_t events)
 		ssize_t n = recv(fd->fd, msg, sizeof msg, MSG_DONTWAIT);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
-		if (n < 0) { /* port unreachable: no use in waiting */
+		if (n < 0) { /* unreachable: no use in waiting */
 			server_result(j->f, t->server, false);
 			loop_fd_del(fd);
 			(void)close(fd->fd);
@@ -318,12 +318,24 @@ static uint16_t query_flags(const struct job *j)
 	return (uint16_t)(DNS_RD | DNS_AD | (j->key.flags & DNS_CD));
 }
 
+/* Unreachable networks and hosts are errors of the socket, too, not only closed ports. */
+static void errors_wanted(int fd, int family)
+{
+	int one = 1;
+	if (family == AF_INET6)
+		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &one, sizeof one);
+	else
+		(void)setsockopt(fd, IPPROTO_IP, IP_RECVERR, &one, sizeof one);
+}
+
 /* 0: sent. */
 static int try_send(struct job *j, struct try *t)
 {
 	const struct server *s = &j->f->servers[t->server];
 	uint8_t q[DNS_UDP_MIN];
 	AUTO_CLOSE int fd = socket(s->ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd >= 0)
+		errors_wanted(fd, s->ss.ss_family);
 	if (fd < 0 || connect(fd, (const struct sockaddr *)&s->ss, s->len))
 		return -errno;
 	random_bytes(&t->id, sizeof t->id);

@@ -163,6 +163,21 @@ static int nodes_make(const struct cluster *c, struct topology *t, int bridge, s
 	return 0;
 }
 
+/* The bridge's namespace routes between its networks, of which none leads out: what a node sends
+ * elsewhere is answered at once ("network unreachable") instead of vanishing. */
+static int forward_allow(void *arg)
+{
+	static const char *const paths[] = {
+		"/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"};
+	(void)arg;
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		AUTO_CLOSE int fd = open(paths[i], O_WRONLY | O_CLOEXEC);
+		if (fd < 0 || write(fd, "1", 1) < 0)
+			return i == 0 ? -errno : 0; /* a kernel may lack IPv6 */
+	}
+	return 0;
+}
+
 int topology_make(const struct cluster *c, struct topology *t, struct err *e)
 {
 	char path[320];
@@ -174,7 +189,8 @@ int topology_make(const struct cluster *c, struct topology *t, struct err *e)
 		return r;
 	if ((r = ns_path(c, "net", path, sizeof(path))) < 0 ||
 		(r = t->net_fd = netns_new(path)) < 0 ||
-		(r = bridge_make(c, t->net_fd, &bridge)) < 0)
+		(r = bridge_make(c, t->net_fd, &bridge)) < 0 ||
+		(r = netns_call(t->net_fd, forward_allow, NULL)) < 0)
 		return err_set(e, r, NULL, "make the bridge namespace '%s'", path);
 	r = nodes_make(c, t, bridge, e);
 	if (r == 0)
