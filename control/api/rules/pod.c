@@ -112,6 +112,7 @@ void v_pod_spec(struct causes *c, const struct fpath *p, const json_t *spec)
 	const json_t *deadline = jget(spec, "activeDeadlineSeconds");
 	v_volumes(c, P_NAME(p, "volumes"), jget(spec, "volumes"));
 	v_containers(c, spec, p);
+	v_pod_confine(c, p, spec);
 	(void)v_enum_required(c, P_NAME(p, "restartPolicy"), jget(spec, "restartPolicy"), restart);
 	check_dns(c, p, spec);
 	v_labels(c, P_NAME(p, "nodeSelector"), jget(spec, "nodeSelector"));

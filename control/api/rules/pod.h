@@ -14,6 +14,7 @@ void v_pod_update(struct causes *c, const json_t *obj, const json_t *old);
 void v_ephemeral_update(struct causes *c, const json_t *obj, const json_t *old);
 
 /* Parts of a PodSpec. */
+void v_pod_confine(struct causes *c, const struct fpath *p, const json_t *spec);
 struct pod_scope {
 	struct causes *c;
 	const json_t *spec;

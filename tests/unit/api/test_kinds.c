@@ -454,6 +454,34 @@ static const struct row work[] = {
 	{0},
 };
 
+#define CT(x) "{'spec':{'containers':[{'name':'c','image':'i'," x "}]}}"
+static const struct row pods[] = {
+	K("/v1/Pod", "{" MN ",'spec':{'containers':[{'name':'c','image':'i'}]}}"),
+	C(CT("'ports':[{'containerPort':1,'hostPort':9},{'containerPort':2,'hostPort':9}]"),
+		"Duplicate spec.containers[0].ports[1].hostPort"),
+	C(CT("'ports':[{'containerPort':1,'hostPort':9},{'containerPort':1,'hostPort':9,"
+	     "'protocol':'UDP'}]"),
+		""),
+	C(CT("'securityContext':{'seccompProfile':{'type':'Localhost'}}"),
+		"Required spec.containers[0].securityContext.seccompProfile.localhostProfile"),
+	C("{'spec':{'securityContext':{'seccompProfile':{'type':'X'},'appArmorProfile':{"
+	  "'type':'RuntimeDefault','localhostProfile':'f'}}}}",
+		"NotSupported spec.securityContext.seccompProfile.type;"
+		"Invalid spec.securityContext.appArmorProfile.localhostProfile"),
+	C(CT("'resizePolicy':[{'resourceName':'disk','restartPolicy':'NotRequired'}]"),
+		"NotSupported spec.containers[0].resizePolicy[0].resourceName"),
+	C(CT("'volumeDevices':[{'name':'v','devicePath':'/d'}]"),
+		"NotFound spec.containers[0].volumeDevices[0].name"),
+	C(CT("'resources':{'claims':[{'name':'q'}]}"),
+		"NotFound spec.containers[0].resources.claims[0].name"),
+	C("{'spec':{'resourceClaims':[{'name':'r'}]}}", "Invalid spec.resourceClaims[0]"),
+	C("{'spec':{'resourceClaims':[{'name':'r','resourceClaimName':'a'},{'name':'r',"
+	  "'resourceClaimTemplateName':'b'}]}}",
+		"Duplicate spec.resourceClaims[1].name"),
+	C("{'spec':{'os':{'name':'plan9'}}}", "NotSupported spec.os.name"),
+	{0},
+};
+
 static void quoted(const char *text, struct buf *out)
 {
 	for (const char *s = text; *s; s++)
@@ -568,6 +596,7 @@ int main(void)
 		{"flow", run, NULL, NULL, (void *)(uintptr_t)flow},
 		{"scaling", run, NULL, NULL, (void *)(uintptr_t)scaling},
 		{"devices", run, NULL, NULL, (void *)(uintptr_t)devices},
+		{"pods", run, NULL, NULL, (void *)(uintptr_t)pods},
 		{"work", run, NULL, NULL, (void *)(uintptr_t)work},
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
