@@ -243,6 +243,9 @@ static int network_start(struct agent *a, struct err *e)
 		.cluster_cidr = a->cfg.cluster_cidr,
 		.foreign_pods = a->cfg.services_only};
 	sizes_fill(&a->cfg, h.max);
+	if (xdp_mode_parse(a->cfg.xdp, &h.xdp) < 0)
+		return err_set(e, EINVAL, NULL, "XDP mode '%s' is not off, auto, native or generic",
+			a->cfg.xdp);
 	if (a->cfg.services_only) {
 		h.routing = ROUTING_NONE;
 		return host_open(&h, &a->net, &a->maps, e);

@@ -88,6 +88,7 @@ int host_open(
 		return r;
 	r = attach_update_all(m, e);
 	r = r < 0 ? r : hooks_attach(m, &net, e);
+	r = r ? r : xdp_attach(m, net.uplink_if, net.uplink, c->xdp, e);
 	if (r)
 		return r;
 	if (ret_net)

@@ -7,6 +7,7 @@
 #include "hostnet.h"
 #include "maps.h"
 #include "peers.h"
+#include "xdp.h"
 
 struct host_config {
 	const char *pin_dir; /* "/sys/fs/bpf/xebec/<node>" */
@@ -15,6 +16,7 @@ struct host_config {
 	const char *service_cidr, *cluster_cidr;
 	bool foreign_pods; /* another plugin connects them (see hostwatch.h) */
 	enum routing routing;
+	enum xdp_mode xdp;	 /* of the uplink */
 	bool masquerade;	 /* pods go outside under node_ip */
 	uint32_t max[MAP_COUNT]; /* map sizes, 0 = default */
 };

@@ -36,6 +36,7 @@ static const char *const count_names[CNT_MAX] = {
 	[CNT_VX_OUT] = "vxlan_out",
 	[CNT_VX_IN] = "vxlan_in",
 	[CNT_MASQ] = "masqueraded_flows",
+	[CNT_XDP] = "xdp_forwarded",
 };
 
 const char *drop_reason_name(uint32_t r)

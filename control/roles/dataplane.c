@@ -20,7 +20,7 @@
 #define ACCOUNT "/var/run/secrets/kubernetes.io/serviceaccount/"
 
 struct dp_opts {
-	const char *kubeconfig, *node_name, *node_ip, *service_cidr, *cluster_cidr;
+	const char *kubeconfig, *node_name, *node_ip, *service_cidr, *cluster_cidr, *xdp;
 	const char *metrics, *health, *pin_dir, *data_dir, *run_dir;
 	const char *host_cgroup, *cni, *cleanup;
 	const char *nodeport_addresses, *max_services, *max_backends;
@@ -35,6 +35,10 @@ static const struct option_row rows[] = {
 		"the same, as kube-proxy"},
 	{"--node-ip", offsetof(struct dp_opts, node_ip), "ADDR",
 		"address of this node; default: the Node's InternalIP"},
+	{"--xdp", offsetof(struct dp_opts, xdp), "MODE",
+		"XDP on the uplink for node ports with backends on other nodes: auto, native, "
+		"generic; "
+		"default off"},
 	{"--service-cidr", offsetof(struct dp_opts, service_cidr), "CIDR",
 		"default: the cluster's ServiceCIDR, else 10.96.0.0/16"},
 	{"--cluster-cidr", offsetof(struct dp_opts, cluster_cidr), "CIDR",
@@ -250,6 +254,7 @@ static int serve(struct run *run, struct dp_opts *o, struct facts *f, struct err
 		.run_dir = o->run_dir,
 		.pin_dir = f->pin_dir,
 		.service_cidr = o->service_cidr,
+		.xdp = o->xdp,
 		.cluster_cidr = o->cluster_cidr,
 		.host_cgroup = strcmp(o->host_cgroup, "none") == 0 ? NULL : o->host_cgroup,
 		.metrics_addr = o->metrics,

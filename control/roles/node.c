@@ -13,7 +13,7 @@
 #include "xebec/base/log.h"
 
 struct node_opts {
-	const char *name, *kubeconfig, *data_dir, *run_dir, *node_ip, *runtime;
+	const char *name, *kubeconfig, *data_dir, *run_dir, *node_ip, *runtime, *xdp;
 	const char *cluster_dns, *cluster_domain, *service_cidr, *cluster_cidr, *cgroup_root;
 	const char *host_cgroup;
 	const char *listen, *labels, *max_pods, *routing, *masquerade, *dns_upstream, *resolv_conf;
@@ -40,6 +40,10 @@ static const struct option_row rows[] = {
 		"resolver configuration of this machine; default /etc/resolv.conf"},
 	{"--cluster-domain", offsetof(struct node_opts, cluster_domain), "NAME",
 		"default cluster.local"},
+	{"--xdp", offsetof(struct node_opts, xdp), "MODE",
+		"XDP on the uplink for node ports with backends on other nodes: auto, native, "
+		"generic; "
+		"default off"},
 	{"--service-cidr", offsetof(struct node_opts, service_cidr), "CIDR",
 		"default 10.96.0.0/16; IPv4,IPv6 for dual stack"},
 	{"--cluster-cidr", offsetof(struct node_opts, cluster_cidr), "CIDR",
@@ -148,6 +152,7 @@ static int agent_up(const struct node_opts *o, struct agent_run *a, struct err *
 		.run_dir = o->run_dir,
 		.service_cidr = o->service_cidr,
 		.cluster_cidr = o->cluster_cidr,
+		.xdp = o->xdp,
 		.cluster_dns = o->cluster_dns,
 		.cluster_domain = o->cluster_domain,
 		.dns_upstream = o->dns_upstream,

@@ -4,13 +4,19 @@
  *   dptool up PIN NODE_IP SVC_CIDR CLUSTER_CIDR
  *   dptool pod PIN NODE_IP SVC_CIDR CLUSTER_CIDR CONTAINER NETNS IP
  *   dptool peer PIN NODE_IP SVC_CIDR CLUSTER_CIDR PEER_IP PEER_POD_CIDR
+ *   dptool receive IFNAME
  *   dptool set PIN NODE_IP SVC_CIDR CLUSTER_CIDR NODE FILE   FILE:
  * [{"ns","name","service","slices"}]
  * With XEBEC_CGROUP=DIR in the environment, the socket programs are attached there.
  * XEBEC_MASQ in the environment: pods go outside under the node's address.
- * XEBEC_ROUTING in the environment: auto, direct or vxlan.
+ * XEBEC_ROUTING in the environment: auto, direct or vxlan. XEBEC_XDP: auto, native, generic.
  */
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/bpf.h>
+#include <linux/if_link.h>
+#include <net/if.h>
 #include <stdio.h>
 #include "attach.h"
 #include "host.h"
@@ -121,9 +127,22 @@ static int do_peer(struct maps *m, const struct hostnet *net, enum routing how, 
 	return r < 0;
 }
 
+/* A program that passes everything, for good: the other end of a virtual link takes frames of XDP
+ * only then. */
+static int do_receive(const char *ifname)
+{
+	const struct bpf_insn pass[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .imm = XDP_PASS},
+		{.code = BPF_JMP | BPF_EXIT}};
+	AUTO_CLOSE int fd =
+		bpf_prog_load(BPF_PROG_TYPE_XDP, NULL, "GPL", pass, ARRAY_LEN(pass), NULL);
+	return fd < 0 || bpf_xdp_attach((int)if_nametoindex(ifname), fd, XDP_FLAGS_DRV_MODE, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	struct err e = {0};
+	if (argc == 3 && strcmp(argv[1], "receive") == 0)
+		return do_receive(argv[2]);
 	AUTO_MAPS struct maps *m = NULL;
 	struct hostnet net;
 	if (argc < 6)
@@ -133,6 +152,8 @@ int main(int argc, char **argv)
 		.service_cidr = argv[4],
 		.cluster_cidr = argv[5]};
 	if (routing_parse(getenv("XEBEC_ROUTING"), &c.routing) < 0)
+		return 2;
+	if (xdp_mode_parse(getenv("XEBEC_XDP"), &c.xdp) < 0)
 		return 2;
 	c.masquerade = getenv("XEBEC_MASQ") != NULL;
 	if (host_open(&c, &net, &m, &e))

@@ -41,6 +41,7 @@ enum xb_count {
 	CNT_VX_OUT,
 	CNT_VX_IN,
 	CNT_MASQ,
+	CNT_XDP,
 	CNT_MAX
 };
 struct xb_stat {
