@@ -504,7 +504,9 @@ static void volumes_fail(struct volumes *v, const struct volume *vol, const stru
 	struct pod *p = v->pod;
 	bool news = strcmp(p->vol_error, e->msg) != 0;
 	(void)snprintf(p->vol_error, sizeof(p->vol_error), "%s", e->msg);
-	if (e->code != -EAGAIN && (news || !v->reported)) {
+	/* what is missing is often just being made: told when it still is at the next try */
+	bool settled = e->code != -ENOENT || v->delay;
+	if (e->code != -EAGAIN && settled && (news || !v->reported)) {
 		v->reported = true;
 		pod_event(p, NULL, true, "FailedMount",
 			"MountVolume.SetUp failed for volume \"%s\" : %s", vol->name, e->msg);
