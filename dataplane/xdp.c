@@ -6,9 +6,14 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/ethtool.h>
 #include <linux/if_link.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "xebec/base/log.h"
 #include "xebec/base/str.h"
@@ -84,11 +89,33 @@ static int link_new(const char *path, int prog, int ifindex, enum xdp_mode mode)
 	return fd < 0 || bpf_obj_pin(fd, path) ? -errno : 0;
 }
 
+/* A pair of this machine: its driver takes the program, but segmentation offload goes with it, and
+ * what turns round reaches the other end only if that has a program too. */
+static bool is_veth(const char *name)
+{
+	struct ethtool_drvinfo d = {.cmd = ETHTOOL_GDRVINFO};
+	struct ifreq q = {.ifr_data = (void *)&d};
+	AUTO_CLOSE int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	(void)snprintf(q.ifr_name, sizeof q.ifr_name, "%.15s", name);
+	return s >= 0 && ioctl(s, SIOCETHTOOL, &q) == 0 && strcmp(d.driver, "veth") == 0;
+}
+
+/* Unlike the loss of its last pin this takes effect at once: the place is free for another mode. */
+static void link_remove(const char *path)
+{
+	AUTO_CLOSE int fd = bpf_obj_get(path);
+	if (fd >= 0)
+		(void)bpf_link_detach(fd);
+	(void)unlink(path);
+}
+
 int xdp_attach(struct maps *m, int ifindex, const char *name, enum xdp_mode mode, struct err *e)
 {
 	static const char *const words[] = {"off", "native", "native", "generic"};
 	char path[PATH_MAX];
 	struct xdp_bpf *x = NULL;
+	if (mode == XDP_MODE_AUTO && is_veth(name))
+		mode = XDP_MODE_OFF;
 	int n = snprintf(path, sizeof path, "%.3800s/links/xdp_%s:", maps_dir(m), words[mode]);
 	(void)snprintf(path + n, 64, "%.60s", name);
 	for (char *p = path + n; *p; p++) /* a bpffs refuses dots */
@@ -98,7 +125,7 @@ int xdp_attach(struct maps *m, int ifindex, const char *name, enum xdp_mode mode
 		(void)snprintf(other, sizeof other, "%.3800s/links/xdp_%s:%s", maps_dir(m),
 			words[i], path + n);
 		if (strcmp(other, path) != 0)
-			(void)unlink(other);
+			link_remove(other);
 	}
 	if (mode == XDP_MODE_OFF)
 		return 0;

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Node ports by XDP with real sockets, in the driver and in the stack: the second and later packets of a client from outside
-to a backend on the other node, both ways. Senders sum up their packets themselves: what a virtual link leaves for the
-hardware to do would be missing in a frame that XDP sends on."""
+to a backend on the other node, both ways. First with checksums left to a device, as virtual links do, which XDP leaves to TC; then
+with whole ones."""
 import os
 from netlab import Lab, Tap, TOOL, numbers
 from services import both_ways, service
@@ -68,13 +68,21 @@ lab.pod("n1", "b", B)
 lab.pod("n2", "c", C)
 for name in "bc":
     W[name].call("serve", name=name, port=8080)
-for ns in (lab.tag + "cl", lab.tag + "b", lab.tag + "c", lab.nodes["n1"][0], lab.nodes["n2"][0]):
-    ethtool(ns, "eth0", TX_CSUM_OFF, TSO_OFF, GSO_OFF)
 for ns in lab.nodes.values():
     lab.on(lab.br, TOOL, "receive", f"p{ns[0][-6:]}")
 lab.services([service("far", "10.96.0.12", 30082, (C, "n2")), service("both", "10.96.0.10", 30080, (B, "n1"), (C, "n2"))])
 
 tap.check("off: the way by TC", lambda: moved(lambda: both_ways(W, "cl", N1, 30082, ["c"], [N1]), 0))
+mode("auto")
+tap.check("auto: not on a virtual link", lambda: moved(lambda: both_ways(W, "cl", N1, 30082, ["c"], [N1]), 0))
+for name in ("native", "generic"):
+    mode(name)
+    tap.check(f"{name}: checksums left to a device", lambda: both_ways(W, "cl", N1, 30082, ["c"], [N1]) or
+              both_ways(W, "cl", N1, 30080, ["b", "c"]) or bulk())
+for ns in (lab.tag + "cl", lab.tag + "b", lab.tag + "c"):
+    ethtool(ns, "eth0", TX_CSUM_OFF, TSO_OFF, GSO_OFF)
+for ns in lab.nodes.values():  # the far end's program took segmentation away already
+    ethtool(ns[0], "eth0", TX_CSUM_OFF)
 for name in ("native", "generic"):
     mode(name)
     tap.check(f"{name}: node port with a backend there", lambda: moved(lambda: both_ways(W, "cl", N1, 30082, ["c"], [N1]), 100))
