@@ -127,13 +127,6 @@ int xdp_nic(struct xdp_md *ctx)
 	return XDP_TX;
 }
 
-/* What a driver can drop: the base line of the benchmarks. */
-SEC("xdp")
-int xdp_drop(struct xdp_md *ctx)
-{
-	return XDP_DROP;
-}
-
 /* What a program costs that does nothing. */
 SEC("xdp")
 int xdp_empty(struct xdp_md *ctx)

@@ -61,7 +61,7 @@ $O/tests/net/%: tests/net/%.c $O/libdataplane.a $O/libclient.a $O/libbase.a | $(
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< \
 		-Wl,--start-group $O/libdataplane.a $O/libclient.a $O/libbase.a -Wl,--end-group $(LDLIBS)
 
-$O/tests/bench/bench_bpf: tests/bench/bench_bpf.c $O/tests/bpf/harness.o $O/libdataplane.a $O/libclient.a $O/libbase.a | $(GENERATED)
+$O/tests/bench/bench_bpf $O/tests/bench/bench_xdp: $O/tests/bench/%: tests/bench/%.c $O/tests/bpf/harness.o $O/libdataplane.a $O/libclient.a $O/libbase.a | $(GENERATED)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -Itests/lib -Itests/bpf $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $O/tests/bpf/harness.o \
 		-Wl,--start-group $O/libdataplane.a $O/libclient.a $O/libbase.a -Wl,--end-group $(LDLIBS) -lcmocka
