@@ -326,12 +326,14 @@ static void watch_start(struct req *r)
 		rv = atomic_load(&r->srv->cache->rev);
 	int rc = cache_subscribe(r->rt.res, &w->sub, rv, initial ? &w->snap : NULL, &rev);
 	if (rc < 0) {
-		if (rc == -ESTALE)
-			err_set(&e, ESTALE, "Expired", "too old resource version: %llu (%llu)",
-				(unsigned long long)rv,
-				(unsigned long long)cache_oldest(r->rt.res));
-		else
-			err_set(&e, -rc, "InternalError", "out of memory");
+		if (rc == -ESTALE) {
+			/* told as an event of the watch, as whoever falls off later is */
+			w->last_rev = rv;
+			reply_start(r, 200, "application/json");
+			watch_expired(w);
+			return;
+		}
+		err_set(&e, -rc, "InternalError", "out of memory");
 		reply_error_kind(r, &e, NULL, NULL);
 		return;
 	}

@@ -230,8 +230,8 @@ def crash(v):
 def resumed(answer, acknowledged):
     events = [json.loads(x) for x in answer[1].splitlines()]
     last = events[-1] if events else {}
-    if answer[0] == 410 or last.get("object", {}).get("code") == 410:
-        return "Expired" in json.dumps(last)
+    if last.get("object", {}).get("code") == 410:
+        return answer[0] == 200 and last["type"] == "ERROR" and last["object"]["reason"] == "Expired"
     return set(acknowledged) <= {e["object"]["metadata"]["name"] for e in events}
 
 

@@ -325,7 +325,11 @@ static void test_watch_slow(void **state)
 	UNTIL(&w, f->ended);
 	assert_non_null(strstr(f->out.p, "\"Expired\""));
 	fake_free(f);
-	assert_int_equal(call(&w, "GET", CMS "?watch=1&resourceVersion=1", NULL, NULL), 410);
+	AUTO_JSON json_t *late = NULL;
+	assert_int_equal(call(&w, "GET", CMS "?watch=1&resourceVersion=1", NULL, &late), 200);
+	assert_string_equal(json_string_value(json_object_get(late, "type")), "ERROR");
+	json_t *told = json_object_get(late, "object");
+	assert_int_equal(json_integer_value(json_object_get(told, "code")), 410);
 }
 
 /* --- lists --- */
