@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 #include "programmer.h"
+#include "xdp.h"
+#include "xebec/base/netlink.h"
 #include "xebec/base/timefmt.h"
 
 #define POD_C "10.244.1.12"
@@ -69,6 +71,74 @@ static void bench_packets(void)
 }
 
 #if FAMILY == 4
+/* ------------------------------------------------------------------ ns a frame */
+
+#define FAR_A "172.31.0.3"
+#define FAR_B "172.31.0.4"
+
+/* The kernel patches itself for each run of an XDP program, which takes milliseconds: fewer runs.
+ */
+static double frame_cost(int prog_fd, const struct packet *k)
+{
+	double best = 1e9;
+	for (int i = 0; i < 100; i++) {
+		struct xdp_md ctx = {
+			.data_end = (uint32_t)k->len, .ingress_ifindex = (uint32_t)node.uplink};
+		struct packet out;
+		LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = k->b, .data_size_in = (uint32_t)k->len,
+			.data_out = out.b, .data_size_out = sizeof out.b, .ctx_in = &ctx,
+			.ctx_size_in = sizeof ctx, .repeat = 200);
+		if (bpf_prog_test_run_opts(prog_fd, &o))
+			return -1;
+		if (o.duration < best)
+			best = o.duration;
+	}
+	return best;
+}
+
+/* A client's flow to a backend elsewhere, one direction. */
+static void frame_pair(const char *from, const char *to)
+{
+	struct xb4_tuple k = {.sport = 40000, .dport = 80, .proto = IPPROTO_TCP};
+	struct xb4_ct e = {.to = k,
+		.be = 1,
+		.svc = 1,
+		.flags = CT_EXTERNAL | CT_SNAT,
+		.last = (uint32_t)((uint64_t)time_mono() >> XB_TICK_SHIFT)};
+	uint8_t ip[16];
+	addr_put(k.saddr, CLIENT);
+	addr_put(k.daddr, from);
+	addr_put(e.to.saddr, CLIENT);
+	addr_put(e.to.daddr, to);
+	(void)bpf_map_update_elem(maps_fd(node.m, MAP_ct4), &k, &e, BPF_ANY);
+	AUTO(cleanup_nl) struct nl *n = NULL;
+	addr_put(ip, from);
+	if (nl_open(-1, &n) == 0)
+		(void)nl_neigh_set(n, node.uplink, AF_INET, ip, (const uint8_t *)"\2\1\1\1\1\1");
+}
+
+static void bench_frames(void)
+{
+	struct xdp_bpf *x = NULL;
+	struct err e = {0};
+	struct packet k = tcp(.src = CLIENT, .sport = 40000, .dst = FAR_A, .dport = 80,
+		.tcp_flags = F_ACK, .ttl = 255, .payload = 64);
+	struct packet other = tcp(.src = CLIENT, .sport = 1, .dst = NODE, .dport = 22,
+		.tcp_flags = F_ACK, .ttl = 255);
+	if (xdp_load(node.m, &x, &e)) {
+		fprintf(stderr, "%s\n", e.msg);
+		return;
+	}
+	frame_pair(FAR_A, FAR_B);
+	frame_pair(FAR_B, FAR_A);
+	int nic = xdp_prog_fd(x, "xdp_nic");
+	double empty = frame_cost(xdp_prog_fd(x, "xdp_empty"), &k);
+	printf("xdp_empty %.0f ns\n", empty);
+	printf("xdp_hit_minus_empty %.0f ns\n", frame_cost(nic, &k) - empty);
+	printf("xdp_not_ours_minus_empty %.0f ns\n", frame_cost(nic, &other) - empty);
+	xdp_unload(x);
+}
+
 /* ------------------------------------------------------------------ publishing */
 
 static const char *slice_json(char *out, size_t cap, int svc, int n, int ready)
@@ -192,6 +262,7 @@ int main(void)
 	(void)node_setup(NULL);
 	bench_packets();
 #if FAMILY == 4
+	bench_frames();
 	bench_publish();
 	bench_sweep();
 #endif
