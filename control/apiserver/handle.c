@@ -3,6 +3,7 @@
 #include "api/custom.h"
 #include "apiserver/internal.h"
 
+#include <strings.h>
 #include <errno.h>
 
 #define MANAGER_MAX   128	       /* bytes of a field manager's name */
@@ -143,7 +144,8 @@ struct str req_query(struct req *r, const char *name)
 
 static bool truthy(struct str s)
 {
-	return s.p && (str_eqz(s, "true") || str_eqz(s, "1") || (s.n == 0));
+	/* whatever is not false is true: Python's clients say watch=True */
+	return s.p && !str_eqz(s, "0") && !(s.n == 5 && strncasecmp(s.p, "false", 5) == 0);
 }
 
 struct str req_key(struct req *r)
