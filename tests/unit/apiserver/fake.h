@@ -189,6 +189,8 @@ static inline void world_up(struct world *w, const char *cidr)
 static inline void world_down(struct world *w)
 {
 	assert_int_equal(w->open, 0);
+	/* a request may outlive its client */
+	UNTIL(w, apiserver_busy(w->api) == 0);
 	apiserver_free(w->api);
 	w->store->ops->close(w->store);
 	loop_free(w->loop);
