@@ -3,7 +3,7 @@
 set -eu
 build="gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev zlib1g-dev libyaml-dev libjansson-dev libmnl-dev libnghttp2-dev libssl-dev libpcre2-dev"
 run="containerd runc iproute2 util-linux busybox-static"
-test="nftables libcmocka-dev python3 clang-format git curl procps"
+test="nftables libcmocka-dev python3 python3-kubernetes clang-format git curl procps"
 # Any kubectl will do; Debian's own where there is none.
 command -v kubectl >/dev/null || test="$test kubernetes-client"
 missing=

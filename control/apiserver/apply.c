@@ -103,7 +103,7 @@ static int apply_params(struct req *r, struct apply *a, struct err *e)
 			"is required "
 			"for apply patch");
 	}
-	a->force = str_eqz(force, "true") || str_eqz(force, "1");
+	a->force = req_truthy(force);
 	return 0;
 }
 

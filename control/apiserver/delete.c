@@ -98,7 +98,7 @@ static int opts_from_query(struct req *r, struct del_opts *o, struct err *e)
 	}
 	if (orphan.n) {
 		o->has_orphan = true;
-		o->orphan = str_eqz(orphan, "true") || str_eqz(orphan, "1");
+		o->orphan = req_truthy(orphan);
 	}
 	struct str prop = req_query(r, "propagationPolicy");
 	if (str_copy(o->propagation, sizeof(o->propagation), prop) < 0)

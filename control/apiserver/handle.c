@@ -142,7 +142,7 @@ struct str req_query(struct req *r, const char *name)
 	return (struct str){0};
 }
 
-static bool truthy(struct str s)
+bool req_truthy(struct str s)
 {
 	/* whatever is not false is true: Python's clients say watch=True */
 	return s.p && !str_eqz(s, "0") && !(s.n == 5 && strncasecmp(s.p, "false", 5) == 0);
@@ -214,11 +214,11 @@ static int parse_number(struct req *r, const char *name, int64_t *ret, struct er
 int parse_list_opts(struct req *r, struct err *e)
 {
 	struct list_opts *o = &r->list;
-	o->watch = truthy(req_query(r, "watch")) || r->rt.legacy_watch;
-	o->bookmarks = truthy(req_query(r, "allowWatchBookmarks"));
+	o->watch = req_truthy(req_query(r, "watch")) || r->rt.legacy_watch;
+	o->bookmarks = req_truthy(req_query(r, "allowWatchBookmarks"));
 	struct str sie = req_query(r, "sendInitialEvents");
 	o->has_send_initial = sie.p != NULL;
-	o->send_initial = truthy(sie);
+	o->send_initial = req_truthy(sie);
 	o->cont = req_query(r, "continue");
 	o->rv = req_query(r, "resourceVersion");
 	o->rv_match = req_query(r, "resourceVersionMatch");
@@ -469,7 +469,7 @@ static void resource(struct req *r)
 	} else {
 		fn = find_verb(r);
 	}
-	if (r->verb == V_LIST && truthy(req_query(r, "watch"))) {
+	if (r->verb == V_LIST && req_truthy(req_query(r, "watch"))) {
 		r->verb = V_WATCH;
 		fn = do_watch;
 	}

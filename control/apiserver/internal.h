@@ -173,6 +173,7 @@ void req_finished(struct req *r, int status);	       /* the exchange has been en
 struct str req_query(struct req *r, const char *name); /* .p NULL when absent */
 int parse_list_opts(struct req *r, struct err *e);
 void list_opts_free(struct list_opts *o);
+bool req_truthy(struct str value); /* of a query parameter */
 struct str req_key(struct req *r); /* "ns/name" in the arena */
 bool selected(const struct list_opts *o, const struct obj *obj);
 
