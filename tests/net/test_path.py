@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can happen on the way, with real sockets: hops run out, paths get narrow, fragments, header options, floods,
 and restarts under a stream."""
-from netlab import Lab, Tap
+from netlab import Lab, Tap, V6, meant
 
-lab, tap = Lab("path"), Tap()
+lab, tap = Lab("path6" if V6 else "path"), Tap()
 W = lab.workers
 N1, N2, CLIENT = "172.31.99.2", "172.31.99.3", "172.31.99.100"
 A, B, C = "10.244.1.10", "10.244.1.11", "10.244.2.10"
+EXPIRED, NO_PORT = (dict(type=3, code=0), dict(type=1, code=4)) if V6 else (dict(type=11, code=0), dict(type=3, code=3))
 NEAR, FAR, NONE = "10.96.0.10", "10.96.0.11", "10.96.0.12"
 
 
@@ -25,30 +26,30 @@ def same(got, **want):
 def hops():
     """traceroute to a service: its first hop is the node, and the errors speak of the service's address."""
     for vip in (NEAR, FAR):
-        bad = same(W["a"].call("hop", addr=vip, port=80, ttl=1), type=11, code=0, by=N1, about=[vip, 80])
+        bad = same(W["a"].call("hop", addr=vip, port=80, ttl=1), **EXPIRED, by=N1, about=[vip, 80])
         if bad:
             return bad
-    bad = same(W["a"].call("hop", addr=FAR, port=80, ttl=2), type=11, code=0, by=N2, about=[FAR, 80])
+    bad = same(W["a"].call("hop", addr=FAR, port=80, ttl=2), **EXPIRED, by=N2, about=[FAR, 80])
     return bad or same(W["a"].call("hop", addr=FAR, port=80, ttl=3), answer="c")
 
 
 def hops_outside():
-    bad = same(W["cl"].call("hop", addr=N1, port=30081, ttl=1), type=11, code=0, by=N1, about=[N1, 30081])
-    bad = bad or same(W["cl"].call("hop", addr=N1, port=30081, ttl=2), type=11, code=0, by=N2, about=[N1, 30081])
+    bad = same(W["cl"].call("hop", addr=N1, port=30081, ttl=1), **EXPIRED, by=N1, about=[N1, 30081])
+    bad = bad or same(W["cl"].call("hop", addr=N1, port=30081, ttl=2), **EXPIRED, by=N2, about=[N1, 30081])
     return bad or same(W["cl"].call("hop", addr=N1, port=30081, ttl=3), answer="c")
 
 
 def refused():
     for who, addr, port in (("a", NONE, 80), ("cl", N1, 30082)):
-        bad = same(W[who].call("hop", addr=addr, port=port, ttl=64), type=3, code=3, by=addr, about=[addr, port])
+        bad = same(W[who].call("hop", addr=addr, port=port, ttl=64), **NO_PORT, by=addr, about=[addr, port])
         if bad:
             return bad
 
 
 def closed_port():
     """The backend's own ICMP error comes from the service, not from an address that the client never spoke to."""
-    bad = same(W["a"].call("hop", addr="10.96.0.14", port=80, ttl=64), type=3, code=3, by="10.96.0.14", about=["10.96.0.14", 80])
-    return bad or same(W["cl"].call("hop", addr=N1, port=30084, ttl=64), type=3, code=3, by=N1, about=[N1, 30084])
+    bad = same(W["a"].call("hop", addr="10.96.0.14", port=80, ttl=64), **NO_PORT, by="10.96.0.14", about=["10.96.0.14", 80])
+    return bad or same(W["cl"].call("hop", addr=N1, port=30084, ttl=64), **NO_PORT, by=N1, about=[N1, 30084])
 
 
 def narrow(who, addr, port):
@@ -100,14 +101,14 @@ lab.node("n1", N1)
 lab.node("n2", N2)
 lab.host("cl", CLIENT)
 for node, net, via in (("n1", "10.244.2.0/24", N2), ("n2", "10.244.1.0/24", N1)):
-    lab.on(lab.nodes[node][0], "ip", "route", "add", net, "via", via)
+    lab.route(lab.nodes[node][0], net, via)
 lab.pod("n1", "a", A)
 lab.pod("n1", "b", B)
 lab.pod("n2", "c", C)
 for name in "abc":
     W[name].call("serve", name=name, port=8080)
 for ns in lab.spaces:  # errors one after the other are what is tested
-    lab.on(ns, "sh", "-c", "echo 0 >/proc/sys/net/ipv4/icmp_ratelimit")
+    lab.on(ns, "sh", "-c", "cd /proc/sys/net; echo 0 >ipv4/icmp_ratelimit; echo 0 >ipv6/icmp/ratelimit")
 lab.services([service(NEAR, 30080, (B, "n1")), service(FAR, 30081, (C, "n2")), service(NONE, 30082),
               service("10.96.0.14", 30084, (C, "n2"), port=9)])
 tap.check("hops of a pod's datagrams run out", hops)
@@ -118,7 +119,7 @@ tap.check("header options", options)
 tap.check("datagrams of 20,000 bytes", fragments)
 tap.check("SYN flood beside open connections", flood)
 tap.check("streams while programs are swapped", stream)
-lab.on(lab.nodes["n1"][0], "ip", "route", "replace", "10.244.2.0/24", "via", N2, "mtu", "lock", "1300")
+lab.on(lab.nodes["n1"][0], "ip", "route", "replace", meant("10.244.2.0/24"), "via", meant(N2), "mtu", "lock", "1300")
 tap.check("a narrow path behind the node: from a pod", lambda: narrow("a", FAR, 80))
 tap.check("a narrow path behind the node: from outside", lambda: narrow("cl", N1, 30081))
 tap.end()

@@ -235,12 +235,19 @@ def op_bind(addr, port, kind="tcp", family=4):
             return dict(error=errno.errorcode[e.errno])
 
 
+# Options of sockets by family: errors queued, hops, path discovery (and the value for "never fragment"), path MTU.
+IP = {socket.AF_INET: (socket.IPPROTO_IP, 11, socket.IP_TTL, 10, 14),
+      socket.AF_INET6: (socket.IPPROTO_IPV6, 25, socket.IPV6_UNICAST_HOPS, 23, 24)}
+
+
 def op_hop(addr, port, ttl, timeout=2):
     """A datagram with few hops: the ICMP error that comes back (type, code, who sent it) and whom it is about."""
-    with socket.socket(type=socket.SOCK_DGRAM) as u:
+    family = family_of(addr)
+    level, recverr, hops, _, _ = IP[family]
+    with socket.socket(family, socket.SOCK_DGRAM) as u:
         u.setblocking(False)
-        u.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
-        u.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+        u.setsockopt(level, recverr, 1)
+        u.setsockopt(level, hops, ttl)
         u.sendto(b"z", (addr, port))
         ready = select.poll()
         ready.register(u, select.POLLIN)
@@ -248,15 +255,17 @@ def op_hop(addr, port, ttl, timeout=2):
             if not what & select.POLLERR:
                 return dict(answer=u.recv(64).decode().split()[0])
             _, extra, _, about = u.recvmsg(512, 512, socket.MSG_ERRQUEUE)
-            data = extra[0][2]  # struct sock_extended_err, then the offender's sockaddr_in
-            return dict(type=data[5], code=data[6], by=socket.inet_ntoa(data[20:24]), about=list(about))
+            data = extra[0][2]  # struct sock_extended_err, then the offender's sockaddr
+            by = data[20:24] if family == socket.AF_INET else data[24:40]
+            return dict(type=data[5], code=data[6], by=socket.inet_ntop(family, by), about=list(about[:2]))
     return dict(error="silence")
 
 
 def op_path_mtu(addr, port, size, timeout=3):
     """Sends datagrams that must not be fragmented until the path's MTU is learnt."""
-    with socket.socket(type=socket.SOCK_DGRAM) as u:
-        u.setsockopt(socket.IPPROTO_IP, 10, 2)  # IP_MTU_DISCOVER, IP_PMTUDISC_DO
+    level, _, _, discover, mtu = IP[family_of(addr)]
+    with socket.socket(family_of(addr), socket.SOCK_DGRAM) as u:
+        u.setsockopt(level, discover, 2)
         u.connect((addr, port))
         end = time.monotonic() + timeout
         while time.monotonic() < end:
@@ -266,7 +275,7 @@ def op_path_mtu(addr, port, size, timeout=3):
             except OSError as e:
                 if e.errno == errno.EMSGSIZE:
                     break
-        return dict(mtu=u.getsockopt(socket.IPPROTO_IP, 14))  # IP_MTU
+        return dict(mtu=u.getsockopt(level, mtu))
 
 
 def op_upload_spaces(addr, port, size, timeout=10):
@@ -277,9 +286,14 @@ def op_upload_spaces(addr, port, size, timeout=10):
 
 
 def op_options(addr, port, kind):
-    with socket.socket(type=socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as s:
+    """Every packet has eight bytes that mean nothing: IPv4 options, or an IPv6 extension header."""
+    family = family_of(addr)
+    with socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as s:
         s.settimeout(3)
-        s.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, b"\x01" * 8)
+        if family == socket.AF_INET:
+            s.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, b"\x01" * 8)
+        else:
+            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DSTOPTS, bytes((0, 0, 1, 4, 0, 0, 0, 0)))
         s.connect((addr, port))
         if kind == "tcp":
             return dict(name=ask(s, 0)[0][0])
@@ -289,10 +303,13 @@ def op_options(addr, port, kind):
 
 def op_flood(addr, port, n, sources):
     """SYNs that nobody will answer (their checksum is wrong), each of another client."""
-    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    family = family_of(addr)
+    raw = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    dst = socket.inet_pton(family, addr)
     for i in range(n):
-        src = socket.inet_aton(sources[i % len(sources)])
-        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, src, socket.inet_aton(addr))
+        src = socket.inet_pton(family, sources[i % len(sources)])
+        ip = (struct.pack("!BBHHHBBH", 0x45, 0, 40, 0, 0, 64, 6, 0) if family == socket.AF_INET else
+              struct.pack("!IHBB", 6 << 28, 20, 6, 64)) + src + dst
         raw.sendto(ip + struct.pack("!HHIIBBHHH", 1024 + i // len(sources), port, i, 0, 0x50, 2, 1000, 1, 0), (addr, 0))
     return {}
 
