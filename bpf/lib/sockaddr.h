@@ -6,6 +6,7 @@
 #include "lib/sock.h"
 
 #define PROTO_MPTCP 262
+#define AF_INET6    10
 
 /* Only the node's own namespace: pods under the same cgroup, and other machines' worth of
  * namespaces, keep what they asked for. */
@@ -86,7 +87,10 @@ INLINE bool sk_bind(struct bpf_sock *sk)
 		return true;
 	if (!sk_cfg.netns_cookie || bpf_get_netns_cookie(sk) != sk_cfg.netns_cookie)
 		return true;
-	if (!sk_fe_get4(0, &d, &fe))
+	/* A socket of IPv6 takes the port of IPv4 too, unless it is told not to: not to be seen
+	 * here. */
+	if (!sk_fe_get4(0, &d, &fe) &&
+		(READ_ONCE(sk->family) != AF_INET6 || !sk_port_get6(&d, &fe)))
 		return true;
 	count_n(CNT_BIND_REFUSED, 0);
 	return false;

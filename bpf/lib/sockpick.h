@@ -1,19 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause OR GPL-2.0-only
- * Which backend a socket gets: the frontend it names, the service's row, a choice. The same checks
+ * Which backend a socket gets: the service's row, a choice. The same checks
  * of generations as in lb.h. */
 #ifndef XEBEC_BPF_SOCKPICK_H
 #define XEBEC_BPF_SOCKPICK_H
 
-#include "lib/maps.h"
-#include "xebec/abi/sock.h"
-
-const volatile struct xb_sk_cfg sk_cfg;
-
-struct sk_addr {
-	__u8 a[16] __attribute__((aligned(8)));
-	__u16 port;
-	__u8 proto, family;
-};
+#include "lib/sockfe.h"
 
 struct sk_choice {
 	struct sk_addr to;
@@ -21,60 +12,6 @@ struct sk_choice {
 	__u32 svc_idx, be_idx;
 	__u16 be_gen, kind;
 };
-
-INLINE __u64 *words(void *addr)
-{
-	return addr;
-}
-
-INLINE const __u64 *cwords(const void *addr)
-{
-	return addr;
-}
-
-INLINE void addr16_set(void *dst, const void *src)
-{
-	words(dst)[0] = cwords(src)[0];
-	words(dst)[1] = cwords(src)[1];
-}
-
-INLINE bool addr16_eq(const void *a, const void *b)
-{
-	return cwords(a)[0] == cwords(b)[0] && cwords(a)[1] == cwords(b)[1];
-}
-
-/* ------------------------------------------------------------------ frontends */
-
-INLINE bool sk_fe_get4(__u32 addr, const struct sk_addr *d, struct xb_fe *out)
-{
-	struct xb4_fe_key k = {.port = d->port, .proto = d->proto};
-	*(__u32 *)k.addr = addr;
-	struct xb_fe *f = bpf_map_lookup_elem(&svc4, &k);
-	if (!f)
-		return false;
-	*(__u64 *)out = READ_ONCE(*(__u64 *)f);
-	return true;
-}
-
-INLINE bool sk_local4(__u32 a)
-{
-	if ((a & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000))
-		return sk_cfg.loopback_ports;
-	return a == cfg.node_ip4 || bpf_map_lookup_elem(&lip4, &a);
-}
-
-/* The exact address first, else a node port on any address of this node. */
-INLINE bool sk_fe_find(const struct sk_addr *d, struct xb_fe *out)
-{
-	__u32 a = *(const __u32 *)d->a;
-	if (d->family != 4)
-		return false;
-	if (sk_fe_get4(a, d, out))
-		return true;
-	if (d->port < cfg.np_lo || d->port > cfg.np_hi || !sk_local4(a))
-		return false;
-	return sk_fe_get4(0, d, out);
-}
 
 /* ------------------------------------------------------------------ backends */
 
@@ -97,7 +34,12 @@ INLINE bool sk_be_take(struct sk_choice *c, __u32 idx, __u16 gen, __u16 want)
  * in give the same backend. */
 INLINE void sk_aff_key(struct xb_aff_key *k, const struct sk_choice *c)
 {
-	*(__u32 *)k->addr = cfg.node_ip4;
+	if (c->to.family == 4) {
+		*(__u32 *)k->addr = cfg.node_ip4;
+	} else {
+		words(k->addr)[0] = cfg.node_ip6[0];
+		words(k->addr)[1] = cfg.node_ip6[1];
+	}
 	k->svc = c->svc_idx;
 }
 

@@ -173,9 +173,9 @@ def op_traffic(addr, port, seconds, stop="/nonexistent"):
     return dict(ok=ok, errors=errors)
 
 
-def op_dgrams(addr, port, n=1, keep=None, timeout=3, family=4):
+def op_dgrams(addr, port, n=1, keep=None, timeout=3):
     """sendto() on one unconnected socket: who answered, and from which address it came."""
-    u = held.get(keep) or socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_DGRAM)
+    u = held.get(keep) or socket.socket(family_of(addr), socket.SOCK_DGRAM)
     u.settimeout(timeout)
     names, sources, errors = [], [], []
     for _ in range(n):
@@ -193,10 +193,9 @@ def op_dgrams(addr, port, n=1, keep=None, timeout=3, family=4):
     return dict(names=names, sources=sources, errors=errors)
 
 
-def op_peer(addr, port, kind="tcp", family=4, timeout=3):
+def op_peer(addr, port, kind="tcp", timeout=3):
     """connect(): whom the socket says that it speaks with, who answers, and from where."""
-    s = socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET,
-                      socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    s = socket.socket(family_of(addr), socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
     with s:
         s.settimeout(timeout)
         s.connect((addr, port))
@@ -224,9 +223,8 @@ def op_udp_again(key):
         return dict(error=errno.errorcode.get(e.errno, str(e)))
 
 
-def op_bind(addr, port, kind="tcp", family=4):
-    s = socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET,
-                      socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+def op_bind(addr, port, kind="tcp"):
+    s = socket.socket(family_of(addr), socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
     with s:
         try:
             s.bind((addr, port))
