@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause OR GPL-2.0-only
  * What each hook does with a packet of one family. Compiled once for each. */
 #include "lib/gc.h"
-#include "lib/masq.h"
+#include "lib/echo.h"
 
 INLINE bool done_already(struct __sk_buff *skb)
 {
@@ -47,6 +47,11 @@ int FAM(nic_in)(struct __sk_buff *skb)
 	if (pkt_init(skb, &p, HOOK_NIC_IN) || is_outer(&p))
 		return PASS;
 	int r = walk(skb, &p, &to);
+	if (r == NOT_OURS && unlikely(p.kind == PKT_ICMP) && (cfg.opts & OPT_MASQ)) {
+		r = FAM(echo_in)(skb, &p);
+		if (!r)
+			return PASS; /* on by the stack's routes */
+	}
 	if (r == NOT_OURS)
 		return walk_direct(skb, &p);
 	return finish(skb, &p, r);
@@ -85,13 +90,13 @@ int FAM(nic_out)(struct __sk_buff *skb)
 		p.hook = HOOK_HOST;
 		r = walk(skb, &p, &to);
 	}
-	if (r == NOT_OURS && !from_here && (cfg.opts & OPT_MASQ)) {
-		to = (struct tuple){};
-		r = FAM(masq_new)(&p, &to, now_tick());
-		if (!r)
-			r = pkt_rewrite(skb, &p, &to, 0, 0) ? -DROP_REWRITE : PASS;
+	if (r == NOT_OURS && (cfg.opts & OPT_MASQ)) {
+		if (p.kind == PKT_ICMP)
+			r = FAM(echo_out)(skb, &p, from_here);
+		else if (!from_here)
+			r = FAM(masq_new)(skb, &p);
 	}
-	return r == NOT_OURS ? PASS : finish(skb, &p, r);
+	return r == NOT_OURS || !r ? PASS : finish(skb, &p, r);
 }
 
 /* Packets of the node's own sockets to service addresses (egress of xebec0) and to its own

@@ -5,19 +5,31 @@
 
 #include "lib/pkt.h"
 
-GLOBAL int FAM(frag_track)(struct pkt *p)
+/* Of a first fragment. */
+GLOBAL int FAM(frag_note)(const struct pkt *p)
 {
 	if (!p)
 		return 0;
 	struct frag_key k = {.id = p->ip_id, .proto = p->t.proto};
+	struct xb_frag f = {p->t.sport, p->t.dport, now_tick()};
 	addr_set(k.saddr, p->t.saddr);
 	addr_set(k.daddr, p->t.daddr);
+	bpf_map_update_elem(&FAM(frag), &k, &f, BPF_ANY);
+	return 0;
+}
+
+GLOBAL int FAM(frag_track)(struct pkt *p)
+{
+	if (!p)
+		return 0;
 	if (!p->later_frag) {
-		struct xb_frag f = {p->t.sport, p->t.dport, now_tick()};
 		if (p->kind == PKT_FLOW)
-			bpf_map_update_elem(&FAM(frag), &k, &f, BPF_ANY);
+			(void)FAM(frag_note)(p);
 		return 0;
 	}
+	struct frag_key k = {.id = p->ip_id, .proto = p->t.proto};
+	addr_set(k.saddr, p->t.saddr);
+	addr_set(k.daddr, p->t.daddr);
 	struct xb_frag *f = bpf_map_lookup_elem(&FAM(frag), &k);
 	/* RFC 791 allows 15 s and more for reassembly; Linux gives up after 30. */
 	if (!f || now_tick() - f->last > 30)

@@ -13,11 +13,24 @@ struct inner {
 	__u8 proto;
 };
 
+/* Echo requests are tracked with their identifier as the source port (echo.h). */
+INLINE int inner_ping(struct __sk_buff *skb, struct inner *in)
+{
+	__u8 h[8];
+	if (bpf_skb_load_bytes(skb, in->l4_off, h, sizeof h) || h[0] != ICMP_PING)
+		return -1;
+	in->sport = *(__be16 *)(h + 4);
+	in->dport = 0;
+	return 0;
+}
+
 INLINE int inner_load(struct __sk_buff *skb, const struct pkt *p, struct inner *in)
 {
 	in->ip_off = p->l4off + 8u;
 	if (inner_parse(skb, &in->ip, in->ip_off, &in->l4_off, &in->proto))
 		return -1;
+	if (in->proto == L4_ICMP)
+		return inner_ping(skb, in);
 	if (in->proto != IPPROTO_TCP && in->proto != IPPROTO_UDP && in->proto != IPPROTO_SCTP)
 		return -1;
 	return bpf_skb_load_bytes(skb, in->l4_off, &in->sport, 4) ? -1 : 0;
@@ -27,7 +40,7 @@ INLINE int inner_load(struct __sk_buff *skb, const struct pkt *p, struct inner *
  * it makes to the ICMP checksum. */
 INLINE __u32 inner_l4_csum(struct __sk_buff *skb, const struct inner *in, __u32 diff)
 {
-	int off = l4_csum_off(in->proto);
+	int off = in->proto == L4_ICMP ? 2 : l4_csum_off(in->proto);
 	__u16 sum, new;
 	if (off < 0 || bpf_skb_load_bytes(skb, in->l4_off + (__u32)off, &sum, 2))
 		return 0;
@@ -45,9 +58,12 @@ INLINE int inner_rewrite(struct __sk_buff *skb, const struct pkt *p, struct inne
 	__u32 old = ports_word(from), new = ports_word(to), addrs = csum_diff_addrs(from, to);
 	__u32 ports = csum_add32(~old, new);
 	__u32 icmp = csum_add32(ports, inner_store(&in->ip, to, addrs));
+	bool ping = in->proto == L4_ICMP;
 	if (bpf_skb_store_bytes(skb, in->ip_off, &in->ip, sizeof in->ip, 0) ||
-		bpf_skb_store_bytes(skb, in->l4_off, &new, 4, 0))
+		bpf_skb_store_bytes(skb, in->l4_off + (ping ? 4 : 0), &new, ping ? 2 : 4, 0))
 		return -DROP_REWRITE;
+	if (ping && FAMILY == 4) /* no addresses in its checksum */
+		addrs = 0;
 	icmp = csum_add32(icmp, inner_l4_csum(skb, in, csum_add32(addrs, ports)));
 	return bpf_l4_csum_replace(skb, p->l4off + 2u, 0, icmp, 0) ? -DROP_REWRITE : 0;
 }

@@ -39,18 +39,24 @@ INLINE bool is_vxlan_port(const struct tuple *to)
 	return to->proto == IPPROTO_UDP && to->sport == cfg.vx_port && is_underlay(to->saddr);
 }
 
-/* Finds a source port for w->fwd.to and claims its reply tuple. The client's own port first; then a
- * random start and a walk (RFC 6056 style). SCTP keeps its port: its CRC covers it. */
+INLINE __u16 snat_port_any(void)
+{
+	__u32 span = (__u32)cfg.snat_hi - cfg.snat_lo + 1;
+	return (__u16)(cfg.snat_lo + bpf_get_prandom_u32() % (span ?: 1));
+}
+
+/* Finds a source port for w->fwd.to and claims its reply tuple. The port that is there first; then
+ * a random start and a walk (RFC 6056 style). SCTP keeps its port: its CRC covers it. */
 GLOBAL int FAM(ct_claim_port)(struct work *w, __u32 now)
 {
 	if (!w)
 		return -DROP_SNAT_PORTS;
 	struct tuple *to = &w->fwd.to;
-	__u32 lo = cfg.snat_lo, span = (__u32)cfg.snat_hi - lo + 1;
-	__u32 port = to->sport, snat = w->fwd.flags & CT_SNAT;
+	__u32 lo = cfg.snat_lo, port = to->sport;
 	bool fixed = to->proto == IPPROTO_SCTP;
-	if (snat && !fixed && (port < lo || port > cfg.snat_hi))
-		port = lo + bpf_get_prandom_u32() % (span ?: 1);
+	if ((w->fwd.flags & (CT_SNAT | CT_KEEP_PORT)) == CT_SNAT && !fixed &&
+		(port < lo || port > cfg.snat_hi))
+		port = snat_port_any();
 	for (int i = 0; i < SNAT_TRIES; i++) {
 		to->sport = (__u16)port;
 		tuple_reverse(&w->key, to);
@@ -58,7 +64,7 @@ GLOBAL int FAM(ct_claim_port)(struct work *w, __u32 now)
 			return 0;
 		if (fixed)
 			break;
-		port = i == 0 ? lo + bpf_get_prandom_u32() % (span ?: 1) : port + 1;
+		port = i == 0 ? snat_port_any() : port + 1;
 		if (port > cfg.snat_hi)
 			port = lo;
 	}

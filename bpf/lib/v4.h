@@ -26,6 +26,8 @@
 #define ICMP_PORT_UNREACH 0x0303
 #define ICMP_TOO_BIG	  0x0304
 #define ICMP_TTL_EXCEEDED 0x0b00
+#define ICMP_PING	  8 /* echo request and reply */
+#define ICMP_PONG	  0
 
 INLINE __u32 a32(const void *addr)
 {
@@ -109,6 +111,17 @@ INLINE void net_addr_set(void *dst, const void *src)
 INLINE bool is_underlay(const void *addr)
 {
 	return a32(addr) == cfg.node_ip4;
+}
+
+/* For a look-up of the socket that would get what answers *to. */
+#define SOCK_TUPLE_LEN sizeof(((struct bpf_sock_tuple *)0)->ipv4)
+
+INLINE void sock_tuple_fill(struct bpf_sock_tuple *t, const struct tuple *to)
+{
+	t->ipv4.saddr = a32(to->daddr);
+	t->ipv4.daddr = a32(to->saddr);
+	t->ipv4.sport = bpf_htons(to->dport);
+	t->ipv4.dport = bpf_htons(to->sport);
 }
 
 #endif

@@ -31,6 +31,8 @@
 #define ICMP_PORT_UNREACH 0x0104
 #define ICMP_TOO_BIG	  0x0200
 #define ICMP_TTL_EXCEEDED 0x0300
+#define ICMP_PING	  128 /* echo request and reply */
+#define ICMP_PONG	  129
 
 INLINE __u64 a64(const void *addr, int i)
 {
@@ -137,6 +139,17 @@ INLINE void net_addr_set(void *dst, const void *src)
 INLINE bool is_underlay(const void *addr)
 {
 	return false;
+}
+
+/* For a look-up of the socket that would get what answers *to. */
+#define SOCK_TUPLE_LEN sizeof(((struct bpf_sock_tuple *)0)->ipv6)
+
+INLINE void sock_tuple_fill(struct bpf_sock_tuple *t, const struct tuple *to)
+{
+	__builtin_memcpy(t->ipv6.saddr, to->daddr, 16);
+	__builtin_memcpy(t->ipv6.daddr, to->saddr, 16);
+	t->ipv6.sport = bpf_htons(to->dport);
+	t->ipv6.dport = bpf_htons(to->sport);
 }
 
 #endif

@@ -86,7 +86,7 @@ static void both_families(struct xb_cfg *c)
 	memset(c->svc_mask6, 0xff, 14);
 	memset(c->pod_mask6, 0xff, 14);
 	inet_pton(AF_INET6, "fd00::169.254.42.1", c->hairpin_ip6);
-	c->opts = OPT_V6;
+	c->opts = OPT_V6 | OPT_MASQ;
 }
 
 int node_setup(void **state)
@@ -147,6 +147,7 @@ int node_reset(void **state)
 int run_train(enum xb_hook hook, int ifindex, struct packet *k, uint32_t segment)
 {
 	struct __sk_buff ctx = {.ifindex = (uint32_t)ifindex,
+		.ingress_ifindex = (uint32_t)node.forwarded_from,
 		.gso_size = segment,
 		.gso_segs = segment ? ((uint32_t)k->len + segment - 1) / segment : 0};
 	struct packet out = {0};

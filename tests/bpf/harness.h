@@ -44,6 +44,7 @@ static inline struct ip ip_meant(const char *text)
 struct node {
 	struct maps *m;
 	int uplink, lxa, lxb, host, vx;
+	int forwarded_from; /* at egress: where the packet came in; 0 = made here */
 	char dir[64];
 };
 extern struct node node;

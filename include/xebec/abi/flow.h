@@ -25,16 +25,17 @@ struct xb6_tuple {
 _Static_assert(sizeof(struct xb4_tuple) == 16 && sizeof(struct xb6_tuple) == 40, "tuple");
 
 enum xb_ct_flag {
-	CT_REV = 1 << 0,      /* entry of the reply direction */
-	CT_SEEN = 1 << 1,     /* a packet came in this direction (set on reply entries) */
-	CT_FIN = 1 << 2,      /* FIN seen in this direction */
-	CT_RST = 1 << 3,      /* RST seen in this direction */
-	CT_SNAT = 1 << 4,     /* the source was translated too */
-	CT_HAIRPIN = 1 << 5,  /* client and backend are one pod */
-	CT_TO_HOST = 1 << 6,  /* reply goes to a socket of the node itself */
-	CT_HALF = 1 << 7,     /* SYN only or one-way: lives in ctn */
-	CT_EXTERNAL = 1 << 8, /* entered through the uplink */
-	CT_COUNTED = 1 << 14, /* one of its backend's open flows (be_open) */
+	CT_REV = 1 << 0,       /* entry of the reply direction */
+	CT_SEEN = 1 << 1,      /* a packet came in this direction (set on reply entries) */
+	CT_FIN = 1 << 2,       /* FIN seen in this direction */
+	CT_RST = 1 << 3,       /* RST seen in this direction */
+	CT_SNAT = 1 << 4,      /* the source was translated too */
+	CT_HAIRPIN = 1 << 5,   /* client and backend are one pod */
+	CT_TO_HOST = 1 << 6,   /* reply goes to a socket of the node itself */
+	CT_HALF = 1 << 7,      /* SYN only or one-way: lives in ctn */
+	CT_EXTERNAL = 1 << 8,  /* entered through the uplink */
+	CT_KEEP_PORT = 1 << 9, /* the source port may lie outside of the range for translation */
+	CT_COUNTED = 1 << 14,  /* one of its backend's open flows (be_open) */
 };
 
 /* One direction of a tracked flow: the tuple that the packet gets. The other direction's key is
