@@ -255,6 +255,7 @@ static int network_start(struct agent *a, struct err *e)
 			a->cfg.routing);
 	h.routing = a->routing;
 	h.masquerade = a->cfg.masquerade && strcmp(a->cfg.masquerade, "on") == 0;
+	h.no_masq = a->cfg.no_masquerade;
 	(void)snprintf(leases, sizeof(leases), "%s/ipam", a->cfg.data_dir);
 	int r = ipam_open(leases, &a->cni.ipam, e);
 	(void)snprintf(leases, sizeof(leases), "%s/hostports", a->cfg.data_dir);

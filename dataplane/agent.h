@@ -38,6 +38,7 @@ struct agent_config {
 	unsigned max_services, max_backends; /* room in the maps; 0 = default */
 	unsigned mtu;		/* pod links; 0 = what the paths to other nodes allow */
 	const char *masquerade; /* "on": pods go outside under node_ip */
+	const char *no_masquerade; /* "CIDR,...": except to these networks; NULL = none */
 	const char *xdp;	/* on the uplink: "off", "auto", "native", "generic"; NULL = off */
 	const char *routing;	/* between nodes: "auto", "direct", "vxlan"; NULL = auto */
 };

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 #include "attach.h"
+#include "nomasq.h"
 
 static void range_fill(const struct cidr *c, void *net, void *mask)
 {
@@ -86,7 +87,8 @@ int host_open(
 	r = maps_open(&mc, &m, e);
 	if (r)
 		return r;
-	r = attach_update_all(m, e);
+	r = nomasq_set(m, c->no_masq, c->cluster_cidr, e);
+	r = r < 0 ? r : attach_update_all(m, e);
 	r = r < 0 ? r : hooks_attach(m, &net, e);
 	r = r ? r : xdp_attach(m, net.uplink_if, net.uplink, c->xdp, e);
 	if (r)

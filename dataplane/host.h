@@ -18,6 +18,7 @@ struct host_config {
 	enum routing routing;
 	enum xdp_mode xdp;	 /* of the uplink */
 	bool masquerade;	 /* pods go outside under node_ip */
+	const char *no_masq;	 /* but not to these networks (nomasq.h); NULL = none */
 	uint32_t max[MAP_COUNT]; /* map sizes, 0 = default */
 };
 /* Also swaps the programs of everything already attached. Safe to call again after a crash: traffic

@@ -16,7 +16,8 @@ struct node_opts {
 	const char *name, *kubeconfig, *data_dir, *run_dir, *node_ip, *runtime, *xdp;
 	const char *cluster_dns, *cluster_domain, *service_cidr, *cluster_cidr, *cgroup_root;
 	const char *host_cgroup;
-	const char *listen, *labels, *max_pods, *routing, *masquerade, *dns_upstream, *resolv_conf;
+	const char *listen, *labels, *max_pods, *routing, *masquerade, *no_masquerade;
+	const char *dns_upstream, *resolv_conf;
 	char dns[16], first_ip[64];
 };
 
@@ -60,7 +61,9 @@ static const struct option_row rows[] = {
 	{"--routing", offsetof(struct node_opts, routing), "HOW",
 		"pods' way to other nodes: auto (default), direct, vxlan"},
 	{"--masquerade", offsetof(struct node_opts, masquerade), "on|off",
-		"pods reach outside under the node's address (TCP, UDP); default off"},
+		"pods reach outside under the node's address (TCP, UDP, ping); default off"},
+	{"--non-masquerade-cidrs", offsetof(struct node_opts, no_masquerade), "CIDR,..",
+		"networks outside that pods reach under their own addresses"},
 	{"--max-pods", offsetof(struct node_opts, max_pods), "N", "default 110"},
 };
 
@@ -160,6 +163,7 @@ static int agent_up(const struct node_opts *o, struct agent_run *a, struct err *
 		.host_cgroup = strcmp(o->host_cgroup, "none") == 0 ? NULL : o->host_cgroup,
 		.routing = o->routing,
 		.masquerade = o->masquerade,
+		.no_masquerade = o->no_masquerade,
 		.metrics_addr = "0.0.0.0:10249",
 		.health_addr = "0.0.0.0:10256"};
 	a->loop = loop_new();

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <time.h>
 #include <unistd.h>
+#include "nomasq.h"
 #include "xebec/base/buf.h"
 
 #define OUTSIDE	   "192.0.2.7"
@@ -285,19 +286,30 @@ static void left_alone(void **state)
 				      .tcp_flags = F_SYN | F_ACK));
 }
 
-/* A network that pods reach under their own addresses. */
+#define FAM_NET(v4, v6) (FAMILY == 6 ? (v6) : (v4))
+
+/* Networks that pods reach under their own addresses. */
 static void configured_networks(void **state)
 {
 	(void)state;
-	struct FAM_STRUCT(net_key) key = {.prefixlen = 8 * ADDR_N - 8};
-	struct xb_net v = {.flags = NET_NO_MASQ};
-	int fd = maps_fd(node.m, FAM_MAP(ipc));
-	addr_put(key.addr, "192.0.2.0");
-	assert_int_equal(bpf_map_update_elem(fd, &key, &v, BPF_ANY), 0);
+	struct err e = {0};
+	const char *pods = "10.244.0.0/16,fd00::10.244.0.0/112";
+	const char *list = FAM_NET("203.0.113.0/24,192.0.2.0/29", "fd01::/32,fd00::192.0.2.0/125");
+	assert_int_equal(nomasq_set(node.m, list, pods, &e), 0);
+	assert_int_equal(nomasq_set(node.m, list, pods, &e), 0);
 	untouched(out_of_pod, syn(40000));
 	untouched(out_of_pod, echo(POD_A, OUTSIDE, ICMP_ECHO_TYPE, 9, 0));
-	assert_int_equal(bpf_map_delete_elem(fd, &key), 0);
-	struct packet k = syn(40000);
+	struct packet k = tcp(.src = POD_A, .sport = 40000, .dst = "192.0.2.8", .dport = 443,
+		.tcp_flags = F_SYN);
+	assert_int_equal(out_of_pod(&k), V_PASS);
+	assert_packet(&k, NODE, 40000, "192.0.2.8", 443);
+	/* a list that is wrong changes nothing */
+	assert_int_equal(nomasq_set(node.m, "192.0.2.0/33", pods, &e), -EINVAL);
+	assert_int_equal(nomasq_set(node.m, "10.244.7.0/24", pods, &e), -EINVAL);
+	untouched(out_of_pod, syn(40000));
+	/* and an empty one takes all away */
+	assert_int_equal(nomasq_set(node.m, NULL, pods, &e), 0);
+	k = syn(40000);
 	assert_int_equal(out_of_pod(&k), V_PASS);
 	assert_packet(&k, NODE, 40000, OUTSIDE, 443);
 }

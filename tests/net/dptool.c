@@ -8,7 +8,8 @@
  *   dptool set PIN NODE_IP SVC_CIDR CLUSTER_CIDR NODE FILE   FILE:
  * [{"ns","name","service","slices"}]
  * With XEBEC_CGROUP=DIR in the environment, the socket programs are attached there.
- * XEBEC_MASQ in the environment: pods go outside under the node's address.
+ * XEBEC_MASQ in the environment: pods go outside under the node's address. XEBEC_NO_MASQ: not to
+ * these networks.
  * XEBEC_ROUTING in the environment: auto, direct or vxlan. XEBEC_XDP: auto, native, generic.
  */
 #include <arpa/inet.h>
@@ -156,6 +157,7 @@ int main(int argc, char **argv)
 	if (xdp_mode_parse(getenv("XEBEC_XDP"), &c.xdp) < 0)
 		return 2;
 	c.masquerade = getenv("XEBEC_MASQ") != NULL;
+	c.no_masq = getenv("XEBEC_NO_MASQ");
 	if (host_open(&c, &net, &m, &e))
 		return fail(&e);
 	const char *cgroup = getenv("XEBEC_CGROUP");

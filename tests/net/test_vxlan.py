@@ -3,7 +3,7 @@
 """Three nodes, two networks: n1 and n3 are on one L2 and reach each other's pods directly, n2 is behind a router that knows
 nothing of pods, so they and it speak VXLAN. Pods' interfaces carry 1500 bytes: what is too big for VXLAN must be told."""
 import os, struct
-from netlab import Lab, Tap, V6, numbers
+from netlab import Lab, Tap, V6, both, numbers
 from services import service, both_ways, expect
 
 lab, tap = Lab("vx"), Tap()
@@ -70,6 +70,23 @@ def forged():
     return None if dropped == 1 else f"{dropped} dropped"
 
 
+def pings(who, addr, **kw):
+    got = W[who].call("ping", addr=addr, **kw)
+    return None if got == dict(got=[addr] * kw.get("n", 2)) else f"{who}: {got}"
+
+
+def together():
+    who_all = ("a", "b", "n1")
+    for who in who_all:
+        W[who].send("ping", addr=CLIENT, n=20, ident=99)
+    got = {who: W[who].result() for who in who_all}
+    return None if all_came(got.values(), 20) else f"{got}"
+
+
+def all_came(results, n):
+    return all(r == dict(got=[CLIENT] * n) for r in results)
+
+
 def swaps():
     stop = lab.dir + "/stop"
     runs = [("a", C, 8080), ("b", "10.96.0.12", 80), ("cl", N1, 30082)]
@@ -132,7 +149,14 @@ W["cl"].call("serve", name="cl", port=9000)
 tap.check("masquerade: pod to outside", lambda: both_ways(W, "a", CLIENT, 9000, ["cl"], [N1]))
 tap.check("masquerade: bulk both ways", lambda: bulk("e", CLIENT, 9000))
 tap.check("masquerade: fragments", lambda: big_datagrams("a", CLIENT, 9000, ["cl"]))
+tap.check("masquerade: echo requests", lambda: pings("a", CLIENT))
+tap.check("masquerade: two pods and the node with one identifier", together)
+tap.check("masquerade: echo requests in fragments", lambda: pings("a", CLIENT, size=4000))
 tap.check("masquerade: not to pods and nodes", lambda: both_ways(W, "a", D, 8080, ["d"], [A]) or
           both_ways(W, "a", N3, 9100, ["n3"], [A]))
+os.environ["XEBEC_NO_MASQ"] = both("172.31.99.96/28")
+lab.tool("n1", "up")
+lab.route(lab.tag + "cl", PODS["n1"][1], N1)
+tap.check("no masquerade to configured networks", lambda: both_ways(W, "a", CLIENT, 9000, ["cl"], [A]) or pings("a", CLIENT))
 tap.check("program swaps under traffic", swaps)
 tap.end()

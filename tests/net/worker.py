@@ -144,6 +144,35 @@ def op_sendto(addr, port, hex, sport=0):
     return {}
 
 
+def op_ping(addr, n=2, size=56, ident=4711, timeout=3):
+    """Echo requests one after the other: how many answers came, from whom."""
+    six, got = ":" in addr, []
+    kind, proto = (socket.AF_INET6, 58) if six else (socket.AF_INET, 1)
+    data = bytes(i & 255 for i in range(size))
+    with socket.socket(kind, socket.SOCK_RAW, proto) as s:
+        s.settimeout(timeout)
+        for seq in range(n):
+            head = struct.pack(">BBHHH", 128 if six else 8, 0, 0, ident, seq)
+            if not six:  # the kernel fills in the other one's
+                words = struct.unpack(f">{(len(head + data) + 1) // 2}H", head + data + b"\0" * (size & 1))
+                total = sum(words)
+                total = (total & 0xffff) + (total >> 16)
+                head = struct.pack(">BBHHH", 8, 0, ~(total + (total >> 16)) & 0xffff, ident, seq)
+            s.sendto(head + data, (addr, 0))
+            want = struct.pack(">BBxxHH", 129 if six else 0, 0, ident, seq)
+            end = time.monotonic() + timeout
+            while time.monotonic() < end:
+                try:
+                    msg, peer = s.recvfrom(65536)
+                except OSError:
+                    break
+                msg = msg if six else msg[20:]
+                if msg[:2] + b"\0\0" + msg[4:8] == want and msg[8:] == data:
+                    got.append(peer[0])
+                    break
+    return dict(got=got)
+
+
 def op_again(key, size=0):
     try:
         who, got = ask(held[key], size)
