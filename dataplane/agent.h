@@ -36,11 +36,11 @@ struct agent_config {
 	const char *resolv_conf;	/* NULL = /etc/resolv.conf */
 	const char *nodeport_addresses; /* see nodeport_address(); NULL = all */
 	unsigned max_services, max_backends; /* room in the maps; 0 = default */
-	unsigned mtu;		/* pod links; 0 = what the paths to other nodes allow */
-	const char *masquerade; /* "on": pods go outside under node_ip */
+	unsigned mtu;		   /* pod links; 0 = what the paths to other nodes allow */
+	const char *masquerade;	   /* "on": pods go outside under node_ip */
 	const char *no_masquerade; /* "CIDR,...": except to these networks; NULL = none */
-	const char *xdp;	/* on the uplink: "off", "auto", "native", "generic"; NULL = off */
-	const char *routing;	/* between nodes: "auto", "direct", "vxlan"; NULL = auto */
+	const char *xdp;     /* on the uplink: "off", "auto", "native", "generic"; NULL = off */
+	const char *routing; /* between nodes: "auto", "direct", "vxlan"; NULL = auto */
 };
 
 int agent_start(const struct agent_config *c, struct agent **ret, struct err *e);

@@ -70,7 +70,9 @@ static const char *proto_str(uint8_t proto)
 	return proto == IPPROTO_TCP    ? "TCP"
 	       : proto == IPPROTO_UDP  ? "UDP"
 	       : proto == IPPROTO_SCTP ? "SCTP"
-				       : "?";
+	       : proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6
+		       ? "ICMP" /* echo: ports are its identifier */
+		       : "?";
 }
 
 #define ADDR_LEN 56 /* "[address]:port" */
@@ -364,7 +366,33 @@ static void connection_row(struct maps *m, const char *node, const struct flow *
 	put_str(row, "service", info.name);
 }
 
-static int list_connections(struct maps *m, const char *node, json_t *rows)
+/* Who goes where under which address of the node: flows whose source is translated. */
+static void nat_row(struct maps *m, const char *node, const struct flow *f, json_t *rows)
+{
+	char a[ADDR_LEN];
+	struct xb_svc_info info;
+	uint32_t now = tick_now();
+	if (!(f->t.flags & CT_SNAT))
+		return;
+	json_t *row = row_new(rows, node);
+	svc_name(m, f->t.svc, &info);
+	put_str(row, "proto", proto_str(f->proto));
+	put_str(row, "client", addr_port(f->saddr, f->family, f->sport, a));
+	put_str(row, "source", addr_port(f->to_saddr, f->family, f->to_sport, a));
+	put_str(row, "destination", addr_port(f->to_daddr, f->family, f->to_dport, a));
+	put_str(row, "why",
+		f->t.flags & CT_HAIRPIN	    ? "hairpin"
+		: f->t.flags & CT_KEEP_PORT ? "masquerade"
+					    : "service");
+	put_str(row, "portKept", f->sport == f->to_sport ? "yes" : "no");
+	put_str(row, "state", ct_state(f));
+	put_int(row, "idleSeconds", now > f->t.last ? now - f->t.last : 0);
+	put_str(row, "service", info.name);
+}
+
+typedef void flow_row(struct maps *m, const char *node, const struct flow *f, json_t *rows);
+
+static int list_flows(struct maps *m, const char *node, json_t *rows, flow_row *put)
 {
 	static const struct {
 		enum map_id id;
@@ -381,10 +409,20 @@ static int list_connections(struct maps *m, const char *node, json_t *rows)
 				continue;
 			struct flow f = flow_read(key, e, tables[t].family);
 			if (!(f.t.flags & CT_REV))
-				connection_row(m, node, &f, rows);
+				put(m, node, &f, rows);
 		}
 	}
 	return 0;
+}
+
+static int list_connections(struct maps *m, const char *node, json_t *rows)
+{
+	return list_flows(m, node, rows, connection_row);
+}
+
+static int list_nat(struct maps *m, const char *node, json_t *rows)
+{
+	return list_flows(m, node, rows, nat_row);
 }
 
 static void endpoints_read(struct maps *m, const char *node, uint8_t family, json_t *rows)
@@ -439,6 +477,7 @@ static const struct {
 	{"services", list_services},
 	{"backends", list_backends},
 	{"connections", list_connections},
+	{"nat", list_nat},
 	{"endpoints", list_endpoints},
 	{"drops", list_drops},
 };

@@ -181,6 +181,9 @@ class Lab:
         return json.loads(named(subprocess.run([XEBEC, "lb", what, "-o", "json", "--pin-root", self.bpffs],
                                                capture_output=True, text=True, check=True).stdout))
 
+    def table(self, what):
+        return named(subprocess.run([XEBEC, "lb", what, "--pin-root", self.bpffs], capture_output=True, text=True, check=True).stdout)
+
     def counters(self, node):
         """Drops and events by number (include/xebec/abi/drop.def, stat.h)."""
         out = subprocess.run(["bpftool", "-j", "map", "dump", "pinned", f"{self.bpffs}/{node}/stat"],

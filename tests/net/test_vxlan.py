@@ -75,6 +75,20 @@ def pings(who, addr, **kw):
     return None if got == dict(got=[addr] * kw.get("n", 2)) else f"{who}: {got}"
 
 
+def nat_rows():
+    """What the lists say of flows under the node's address, in JSON and as a table."""
+    W["a"].call("ping", addr=CLIENT, ident=1234)
+    rows = [r for r in lab.lb("nat") if r["node"] == "n1" and r["why"] == "masquerade"]
+    ping = [r for r in rows if r["proto"] == "ICMP" and ":1234" in r["client"]]
+    tcp = [r for r in rows if r["proto"] == "TCP" and r["client"].startswith(A)]
+    if len(ping) != 1 or not tcp or any(r["portKept"] != "yes" or not r["source"].startswith(N1) for r in ping + tcp):
+        return f"{rows}"
+    if not all(r["destination"] == f"{CLIENT}:9000" for r in tcp):
+        return f"{tcp}"
+    table = lab.table("nat").splitlines()
+    return None if "SOURCE" in table[0] and any("ICMP" in x and "masquerade" in x for x in table) else f"{table}"
+
+
 def together():
     who_all = ("a", "b", "n1")
     for who in who_all:
@@ -150,6 +164,7 @@ tap.check("masquerade: pod to outside", lambda: both_ways(W, "a", CLIENT, 9000, 
 tap.check("masquerade: bulk both ways", lambda: bulk("e", CLIENT, 9000))
 tap.check("masquerade: fragments", lambda: big_datagrams("a", CLIENT, 9000, ["cl"]))
 tap.check("masquerade: echo requests", lambda: pings("a", CLIENT))
+tap.check("masquerade: what xebec lb nat says", nat_rows)
 tap.check("masquerade: two pods and the node with one identifier", together)
 tap.check("masquerade: echo requests in fragments", lambda: pings("a", CLIENT, size=4000))
 tap.check("masquerade: not to pods and nodes", lambda: both_ways(W, "a", D, 8080, ["d"], [A]) or
