@@ -36,15 +36,11 @@ GLOBAL int FAM(echo_rewrite)(struct __sk_buff *skb, const struct pkt *p, const s
 	return 0;
 }
 
-/* An identifier that a masqueraded request has towards the same machine: the node's own must take
- * another, or it would lose its replies. */
-INLINE bool echo_clash(struct work *w, const struct pkt *p, __u32 now)
+/* The node's own request to outside is tracked like a pod's: one that takes the identifier of a
+ * request under way would take its reply too. */
+INLINE bool echo_own(const struct pkt *p)
 {
-	tuple_reverse(&w->key, &p->t);
-	struct ct_entry *old = bpf_map_lookup_elem(&FAM(ct), &w->key);
-	if (!old)
-		old = bpf_map_lookup_elem(&FAM(ctn), &w->key);
-	return old && !FAM(ct_end)(&w->key, old, now);
+	return addr_eq(p->t.saddr, (const void *)NODE_IP) && masq_outside(p->t.daddr);
 }
 
 /* A request on its way out: 0 = translated, NOT_OURS, -DROP_x. */
@@ -59,7 +55,7 @@ GLOBAL int FAM(echo_out)(struct __sk_buff *skb, struct pkt *p, __u32 from_here)
 		w->fwd.to = e->to;
 		return FAM(echo_rewrite)(skb, p, &w->fwd.to);
 	}
-	if (from_here ? !echo_clash(w, p, now) : !masq_wanted(p))
+	if (from_here ? !echo_own(p) : !masq_wanted(p))
 		return NOT_OURS;
 	masq_fill(w, p, now);
 	int r = FAM(ct_create)(p, w, 0);

@@ -6,13 +6,17 @@
 
 #include "lib/walk.h"
 
-/* To outside: no pod, service, node, link-local or multicast address. */
-INLINE bool masq_wanted(const struct pkt *p)
+/* No pod, service, node, link-local or multicast address. */
+INLINE bool masq_outside(const void *d)
 {
-	const void *d = p->t.daddr;
-	if (!ep_find(p->t.saddr) || pod_range(d) || svc_range(d) || is_local_ip(d))
+	if (pod_range(d) || svc_range(d) || is_local_ip(d))
 		return false;
 	return !addr_on_link(d) && !net_find(d) && !addr_zero((const void *)NODE_IP);
+}
+
+INLINE bool masq_wanted(const struct pkt *p)
+{
+	return ep_find(p->t.saddr) && masq_outside(p->t.daddr);
 }
 
 /* The flow's entry: the node's address, and the pod's own port if it can be kept. */
