@@ -5,6 +5,12 @@
 
 #include "lib/send.h"
 
+/* TCP counts from its SYN only. */
+INLINE bool plain_opens(const struct pkt *p)
+{
+	return p->t.proto != IPPROTO_TCP || (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+}
+
 /* A flow that is no service's may have the very tuple that a translated one has behind the
  * translation: its replies would be taken for the other's. Remains of a closed flow go; beside a
  * live one the newcomer gets another source port. NOT_OURS = nothing in the way; 0 = *to and *flags
@@ -14,7 +20,7 @@ GLOBAL int FAM(walk_plain)(const struct pkt *p, struct tuple *to, __u16 *flags, 
 	struct work *w = work_get();
 	if (!p || !to || !flags || !w || p->kind != PKT_FLOW || p->later_frag)
 		return NOT_OURS;
-	if (p->t.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+	if (!plain_opens(p))
 		return NOT_OURS;
 	tuple_reverse(&w->key, &p->t);
 	struct ct_entry *old = bpf_map_lookup_elem(&FAM(ct), &w->key);
@@ -63,9 +69,10 @@ GLOBAL int FAM(direct_vxlan)(struct __sk_buff *skb, const struct pkt *p)
 INLINE int walk_direct(struct __sk_buff *skb, const struct pkt *p)
 {
 	struct out o = {};
-	struct ep_row *ep = ep_find(p->t.daddr);
 	if (p->ttl <= 1)
 		return PASS;
+	/* The stack delivers whatever this does not look for. */
+	struct ep_row *ep = pod_range(p->t.daddr) ? ep_find(p->t.daddr) : 0;
 	if (!ep)
 		return p->hook == HOOK_POD && vx_used() ? FAM(direct_vxlan)(skb, p) : PASS;
 	out_pod(&o, ep);

@@ -123,8 +123,17 @@ INLINE int walk_flow(struct pkt *p, struct tuple *to, __u16 *flags)
 	if (unlikely(!src_allowed_here(p)))
 		return -DROP_SPOOF;
 	*to = (struct tuple){};
-	int r = FAM(walk_new)(p, to, flags, now);
-	return r == NOT_OURS ? FAM(walk_plain)(p, to, flags, now) : r;
+	/* Most packets that no entry knows are no service's either: they find out here, without the
+	 * calls and the room that a choice needs. */
+	struct xb_fe fe;
+	int r = NOT_OURS;
+	if (fe_find(&p->t, &fe))
+		r = FAM(walk_new)(p, to, flags, now);
+	else if (svc_range(p->t.daddr))
+		return -DROP_NO_PORT;
+	if (r != NOT_OURS || !plain_opens(p))
+		return r;
+	return FAM(walk_plain)(p, to, flags, now);
 }
 
 /* NOT_OURS, a verdict, or -DROP_x. *to is scratch: the stack has room for one. */
