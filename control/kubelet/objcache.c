@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Watches on single ConfigMaps and Secrets. */
+ * Watches on single objects: ConfigMaps, Secrets, claims, persistent volumes. */
 #include "kubelet/objcache.h"
 #include "xebec/base/list.h"
 #include "xebec/base/timefmt.h"
@@ -9,6 +9,8 @@
 static const struct resource kinds[] = {
 	[OBJ_CONFIGMAP] = {"", "v1", "configmaps", "ConfigMap", true},
 	[OBJ_SECRET] = {"", "v1", "secrets", "Secret", true},
+	[OBJ_CLAIM] = {"", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true},
+	[OBJ_VOLUME] = {"", "v1", "persistentvolumes", "PersistentVolume", false},
 };
 
 struct objcache {
@@ -126,7 +128,7 @@ struct objref *objcache_hold(
 	list_push(&c->refs, &r->link);
 	struct informer_config cfg = {.client = c->client,
 		.resource = &kinds[kind],
-		.ns = r->ns,
+		.ns = kinds[kind].namespaced ? r->ns : NULL,
 		.field_selector = r->selector,
 		.on_event = ref_event,
 		.on_synced = ref_synced,

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ConfigMaps and Secrets that pods of this node use: one watch per object, shared by all users,
- * kept for a minute after the last. Loop thread only. */
+ * ConfigMaps, Secrets, claims and their volumes that pods of this node use: one watch per object,
+ * shared by all users, kept for a minute after the last. Loop thread only. */
 #ifndef XEBEC_KUBELET_OBJCACHE_H
 #define XEBEC_KUBELET_OBJCACHE_H
 
 #include "xebec/base/json.h"
 #include "xebec/client/client.h"
 
-enum obj_kind { OBJ_CONFIGMAP, OBJ_SECRET };
+enum obj_kind { OBJ_CONFIGMAP, OBJ_SECRET, OBJ_CLAIM, OBJ_VOLUME };
 struct objcache;
 struct objref;
 
@@ -16,6 +16,7 @@ struct objcache *objcache_new(struct client *c,
 	void (*changed)(void *arg, enum obj_kind kind, const char *ns, const char *name),
 	void *arg);
 void objcache_free(struct objcache *c);
+/* ns "" for what has none */
 struct objref *objcache_hold(
 	struct objcache *c, enum obj_kind kind, const char *ns, const char *name);
 void objref_drop(struct objref *r);		  /* NULL is fine */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Volumes: emptyDir, hostPath, configMap, secret, downwardAPI, projected. */
+ * Volumes: emptyDir, hostPath, configMap, secret, downwardAPI, projected, and claims whose
+ * persistent volume is a directory of this node. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include "kubelet/atomicdir.h"
+#include "kubelet/owner.h"
 #include "kubelet/volumes.h"
 #include "xebec/base/timefmt.h"
 #include "xebec/base/tls.h"
@@ -100,7 +102,8 @@ static void hold(struct volumes *v, enum obj_kind kind, const char *name)
 	if (!refs)
 		return;
 	v->refs = refs;
-	struct objref *r = objcache_hold(v->pod->k->objs, kind, v->pod->ns, name);
+	const char *ns = kind == OBJ_VOLUME ? "" : v->pod->ns;
+	struct objref *r = objcache_hold(v->pod->k->objs, kind, ns, name);
 	if (r)
 		refs[v->n_refs++] = r;
 }
@@ -110,6 +113,24 @@ static void hold_source(struct volumes *v, const json_t *src)
 	hold(v, OBJ_CONFIGMAP, json_str(src, "configMap.name", NULL));
 	hold(v, OBJ_SECRET, json_str(src, "secret.secretName", NULL));
 	hold(v, OBJ_SECRET, json_str(src, "secret.name", NULL));
+}
+
+/* A generic ephemeral volume's claim has a name made of the pod's. */
+static bool claim_name(const struct pod *p, const json_t *spec, struct buf *out)
+{
+	const char *name = json_str(spec, "persistentVolumeClaim.claimName", NULL);
+	if (name)
+		buf_adds(out, name);
+	else if (json_is_object(json_object_get(spec, "ephemeral")))
+		buf_addf(out, "%s-%s", p->name, json_str(spec, "name", ""));
+	return out->len > 0 && !out->err;
+}
+
+static void hold_claim(struct volumes *v, const json_t *spec)
+{
+	AUTO_BUF struct buf name = {0};
+	if (claim_name(v->pod, spec, &name))
+		hold(v, OBJ_CLAIM, name.p);
 }
 
 static void hold_container(struct volumes *v, const json_t *c)
@@ -138,6 +159,7 @@ static void hold_all(struct volumes *v)
 			hold_container(v, e);
 	json_array_foreach (json_at(pod, "spec.volumes"), i, e) {
 		hold_source(v, e);
+		hold_claim(v, e);
 		json_array_foreach (json_at(e, "projected.sources"), j, s)
 			hold_source(v, s);
 	}
@@ -147,7 +169,7 @@ static void hold_all(struct volumes *v)
 
 bool volumes_use(const struct pod *p, enum obj_kind kind, const char *ns, const char *name)
 {
-	if (!p->vols || strcmp(p->ns, ns) != 0)
+	if (!p->vols || strcmp(kind == OBJ_VOLUME ? "" : p->ns, ns) != 0)
 		return false;
 	for (size_t i = 0; i < p->vols->n_refs; i++)
 		if (objref_kind(p->vols->refs[i]) == kind &&
@@ -441,6 +463,102 @@ static int setup_host_path(struct volume *vol, const json_t *src, struct err *e)
 	return vol->path ? 0 : -ENOMEM;
 }
 
+/* --- claims --- */
+
+/* A held object. -EAGAIN: not known yet. */
+static int held(const struct volumes *v, enum obj_kind kind, const char *name, const json_t **ret,
+	struct err *e)
+{
+	const char *what = kind == OBJ_CLAIM ? "persistentvolumeclaim" : "persistentvolume";
+	bool known = false;
+	*ret = NULL;
+	for (size_t i = 0; i < v->n_refs; i++)
+		if (objref_kind(v->refs[i]) == kind && strcmp(objref_name(v->refs[i]), name) == 0) {
+			known = objref_synced(v->refs[i]);
+			*ret = objref_get(v->refs[i]);
+		}
+	if (!known)
+		return err_set(e, EAGAIN, NULL, "%s \"%s\" is not known yet", what, name);
+	return *ret ? 0 : err_set(e, ENOENT, NULL, "%s \"%s\" not found", what, name);
+}
+
+/* The volume that a claim is bound to. Both must name each other: a claim alone may name any. */
+static int bound_volume(
+	struct volumes *v, const char *claim, const json_t *spec, const json_t **ret, struct err *e)
+{
+	const json_t *pvc = NULL, *pv = NULL;
+	int r = held(v, OBJ_CLAIM, claim, &pvc, e);
+	if (r < 0)
+		return r;
+	const char *volume = json_str(pvc, "spec.volumeName", "");
+	const char *uid = json_str(pvc, "metadata.uid", "");
+	if (json_is_object(json_object_get(spec, "ephemeral"))) {
+		const char *owner = json_str(
+			json_array_get(json_at(pvc, "metadata.ownerReferences"), 0), "uid", "");
+		if (strcmp(owner, v->pod->uid) != 0)
+			return err_set(e, EPERM, NULL,
+				"persistentvolumeclaim \"%s\" was not created for this pod", claim);
+	}
+	if (json_is_string(json_at(pvc, "metadata.deletionTimestamp")) && !v->pod->told)
+		return err_set(
+			e, ENOENT, NULL, "persistentvolumeclaim \"%s\" is being deleted", claim);
+	if (!*volume || strcmp(json_str(pvc, "status.phase", ""), "Bound") != 0)
+		return err_set(e, ENOENT, NULL, "persistentvolumeclaim \"%s\" is not bound", claim);
+	hold(v, OBJ_VOLUME, volume);
+	r = held(v, OBJ_VOLUME, volume, &pv, e);
+	if (r < 0)
+		return r;
+	if (strcmp(json_str(pv, "spec.claimRef.uid", ""), uid) != 0)
+		return err_set(e, EPERM, NULL,
+			"persistentvolume \"%s\" is not bound to persistentvolumeclaim \"%s\"",
+			volume, claim);
+	*ret = pv;
+	return 0;
+}
+
+static int setup_local(struct volumes *v, struct volume *vol, const json_t *src, struct err *e)
+{
+	const char *path = json_str(src, "path", "");
+	int64_t gid = fs_group(v->pod);
+	bool always =
+		strcmp(json_str(v->pod->obj, "spec.securityContext.fsGroupChangePolicy", "Always"),
+			"Always") == 0;
+	struct stat st;
+	if (stat(path, &st) < 0)
+		return err_set(e, errno, NULL, "path \"%s\": %s", path, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return err_set(e, ENOTSUP, NULL, "path \"%s\" is not a directory", path);
+	if (gid >= 0 && !vol->ro) {
+		int r = owner_set_group(path, (gid_t)gid, always);
+		if (r < 0)
+			return err_set(
+				e, r, NULL, "set the group of \"%s\": %s", path, strerror(-r));
+	}
+	free(vol->path);
+	vol->path = strdup(path);
+	return vol->path ? 0 : err_set(e, ENOMEM, NULL, "out of memory");
+}
+
+static int setup_claim(
+	struct volumes *v, struct volume *vol, const char *claim, const json_t *spec, struct err *e)
+{
+	const json_t *pv = NULL;
+	int r = vol->ready ? 0 : bound_volume(v, claim, spec, &pv, e);
+	if (r < 0 || vol->ready)
+		return r;
+	vol->ro = json_flag(spec, "persistentVolumeClaim.readOnly", false);
+	if (strcmp(json_str(pv, "spec.volumeMode", "Filesystem"), "Filesystem") != 0)
+		return err_set(e, ENOTSUP, NULL, "block volumes are not supported on this node");
+	const json_t *local = json_at(pv, "spec.local"), *host = json_at(pv, "spec.hostPath");
+	if (json_is_object(local))
+		return setup_local(v, vol, local, e);
+	if (json_is_object(host))
+		return setup_host_path(vol, host, e);
+	return err_set(e, ENOTSUP, NULL,
+		"persistentvolume \"%s\" is neither local nor hostPath: not supported on this node",
+		json_str(pv, "metadata.name", ""));
+}
+
 enum content { C_NONE, C_CONFIGMAP, C_SECRET, C_DOWNWARD, C_PROJECTED };
 
 static int setup_content(
@@ -485,6 +603,9 @@ static int setup_volume(struct volumes *v, struct volume *vol, const json_t *spe
 		if (json_is_object(src))
 			return setup_content(v, vol, contents[i].what, src, e);
 	}
+	AUTO_BUF struct buf claim = {0};
+	if (claim_name(v->pod, spec, &claim))
+		return setup_claim(v, vol, claim.p, spec, e);
 	src = json_object_get(spec, "emptyDir");
 	if (json_is_object(src) || json_object_size(spec) == 1)
 		return setup_empty_dir(v, vol, src, e);

@@ -10,7 +10,7 @@
 /* Begins preparing; sets pod->volumes_ready and syncs the pod when everything is there, and again
  * whenever content changes. Failures go to pod->vol_error and an event, and are tried again. */
 int volumes_start(struct pod *p, struct err *e);
-/* The pod object or one of its ConfigMaps or Secrets changed. */
+/* The pod object or an object that its volumes need changed. */
 void volumes_update(struct pod *p);
 bool volumes_use(const struct pod *p, enum obj_kind kind, const char *ns, const char *name);
 void volumes_free(struct volumes *v); /* stops updating; files stay */

@@ -230,7 +230,48 @@ check "volume still follows its configMap" k patch configmap conf --type=merge -
 check "... in the adopted pod" within 5 same green sh_in vols 'cat /conf/color'
 k exec hostnet -- sh -c 'kill -9 $(pgrep -f "sleep 1000" | head -1)' >/dev/null 2>&1
 
+# bound claims: a local volume with fsGroup, and one that names a volume of somebody else.
+mkdir -p "$DATA/local/d" && echo kept >"$DATA/local/d/f" && chmod 600 "$DATA/local/d/f"
+claim() { # NAME VOLUME
+	k apply -f - <<Y >/dev/null
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: $1}
+spec: {accessModes: [ReadWriteOnce], storageClassName: "", volumeName: $2, resources: {requests: {storage: 1Mi}}}
+Y
+	k patch pvc "$1" --subresource=status --type=merge -p '{"status":{"phase":"Bound"}}' >/dev/null
+}
+claim mine pv-mine
+claim thief pv-mine
+k apply -f - <<Y >/dev/null
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: pv-mine}
+spec:
+  accessModes: [ReadWriteOnce]
+  capacity: {storage: 1Mi}
+  storageClassName: ""
+  claimRef: {namespace: default, name: mine, uid: $(k get pvc mine -o 'jsonpath={.metadata.uid}')}
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: kubernetes.io/hostname, operator: In, values: [$node]}]}]}}
+  local: {path: $DATA/local}
+Y
+pod claims <<Y >/dev/null
+  securityContext: {runAsUser: 1000, fsGroup: 4000}
+  containers:
+  - {name: c, image: $img, command: [sleep, "1000"], volumeMounts: [{name: v, mountPath: /v}]}
+  volumes: [{name: v, persistentVolumeClaim: {claimName: mine}}]
+Y
+pod stolen <<Y >/dev/null
+  containers:
+  - {name: c, image: $img, command: [sleep, "1000"], volumeMounts: [{name: v, mountPath: /v}]}
+  volumes: [{name: v, persistentVolumeClaim: {claimName: thief}}]
+Y
+check "a claim's local volume is mounted" within 10 phase claims Running
+check "... its files are the fsGroup's, and writable" same "kept 4000 660" sh_in claims 'echo new > /v/g; echo $(cat /v/d/f) $(stat -c "%g %a" /v/d/f)'
+check "a claim can not take another's volume" within 8 event stolen 'FailedMount.*not bound to persistentvolumeclaim'
+
 check "delete them all" k delete pods --all --timeout=60s
+check "a claim's files stay" same "kept new" echo $(cat "$DATA/local/d/f" "$DATA/local/g")
 check "no sandbox is left" within 10 same "" sh -c "ctr -a /run/xebec/$NAME/$node/containerd.sock -n k8s.io containers ls -q"
 check "no volume is left" within 10 same "" ls "$DATA/$node/kubelet/pods"
 check "no mount is left" sh -c "! grep -q $DATA/$node/kubelet/pods /proc/mounts"

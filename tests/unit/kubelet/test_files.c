@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include "kubelet/atomicdir.h"
 #include "kubelet/logs.h"
+#include "kubelet/owner.h"
 
 static char dir[] = "/tmp/xebec-kubelet-test-XXXXXX";
 
@@ -131,6 +132,46 @@ static void test_atomicdir(void **state)
 	payload_free(&p);
 }
 
+static void mode_is(const char *name, gid_t gid, mode_t mode)
+{
+	struct stat st;
+	AUTO_FREE char *path = in_dir(name);
+	assert_int_equal(lstat(path, &st), 0);
+	assert_int_equal(st.st_gid, gid);
+	if (!S_ISLNK(st.st_mode))
+		assert_int_equal(st.st_mode & 07777, mode);
+}
+
+/* With the process's own group, so that it needs no rights. */
+static void test_owner(void **state)
+{
+	(void)state;
+	gid_t gid = getgid();
+	AUTO_FREE char *root = in_dir("own"), *sub = in_dir("own/sub"), *f = in_dir("own/sub/f"),
+		       *link = in_dir("own/link"), *out = in_dir("outside"),
+		       *late = in_dir("own/late");
+	const char *files[] = {f, out};
+	assert_int_equal(mkdir_p(sub, 0755), 0);
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		AUTO_CLOSE int fd = open(files[i], O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+		assert_true(fd >= 0);
+	}
+	assert_int_equal(symlink(out, link), 0);
+	assert_int_equal(chmod(root, 0755) | chmod(sub, 0755), 0);
+	assert_int_equal(owner_set_group(root, gid, true), 0);
+	mode_is("own", gid, 02775);
+	mode_is("own/sub", gid, 02775);
+	mode_is("own/sub/f", gid, 0660);
+	mode_is("outside", gid, 0600); /* the link was not followed */
+	/* What came since is looked at only when asked for. */
+	AUTO_CLOSE int fd = open(late, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	assert_int_equal(owner_set_group(root, gid, false), 0);
+	mode_is("own/late", gid, 0600);
+	assert_int_equal(owner_set_group(root, gid, true), 0);
+	mode_is("own/late", gid, 0660);
+	assert_int_equal(owner_set_group(f, gid, true), -ENOTDIR);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -147,6 +188,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_filter), cmocka_unit_test(test_tail),
-		cmocka_unit_test(test_atomicdir)};
+		cmocka_unit_test(test_atomicdir), cmocka_unit_test(test_owner)};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
